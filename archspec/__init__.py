@@ -1,0 +1,1 @@
+"""archspec: vision token mixers as YAML, exactly costed and built."""

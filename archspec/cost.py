@@ -1,0 +1,111 @@
+"""What a network costs, exactly, from its shaped graph: parameters, FLOPs, activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from archspec.graph import Graph
+from archspec.shape import Shape
+
+BYTES = 4
+"""Of one fp32 element, in which activation memory is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One op's cost for one image; where it is repeated, that of one of its `times` copies."""
+
+    path: tuple[str, ...]
+    op: str
+    times: Any
+    params: Any
+    flops: Any
+    activations: Any
+    output: Shape
+    is_product: bool
+
+    @property
+    def stage(self) -> str:
+        return self.path[0]
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """The cost of every op of a network.
+
+    Figures are ints, or arrays over many networks, or formulas, as the spec's values were.
+    FLOPs are multiply-adds of one image in fvcore's convention; `macs` leaves out norms.
+    Activations are the elements that the ops write, views not counted.
+    """
+
+    rows: tuple[Row, ...]
+
+    def _total(self, value: Callable[[Row], Any], rows: tuple[Row, ...] | None = None) -> Any:
+        total: Any = 0
+        for row in self.rows if rows is None else rows:
+            amount = value(row)
+            if isinstance(amount, int) and amount == 0:
+                continue
+            total = total + amount * row.times
+        return total
+
+    @property
+    def params(self) -> Any:
+        """Learnable parameters."""
+        return self._total(lambda row: row.params)
+
+    @property
+    def flops(self) -> Any:
+        """FLOPs of one image, as fvcore counts them."""
+        return self._total(lambda row: row.flops)
+
+    @property
+    def macs(self) -> Any:
+        """Multiply-adds of convolutions and linear maps alone."""
+        return self._total(lambda row: row.flops if row.is_product else 0)
+
+    @property
+    def activations(self) -> Any:
+        """Elements written in one forward pass of one image."""
+        return self._total(lambda row: row.activations)
+
+    @property
+    def activation_bytes(self) -> Any:
+        """Their size in fp32: what training has to keep when nothing is recomputed."""
+        return self.activations * BYTES
+
+    def by(self, key: Callable[[Row], str]) -> dict[str, CostTable]:
+        """The table cut into groups, in order of first appearance."""
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault(key(row), []).append(row)
+        return {name: CostTable(tuple(rows)) for name, rows in groups.items()}
+
+    def by_stage(self) -> dict[str, CostTable]:
+        return self.by(lambda row: row.stage)
+
+    def by_op(self) -> dict[str, CostTable]:
+        return self.by(lambda row: row.op)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+
+def count(graph: Graph) -> CostTable:
+    """The cost of a graph."""
+    rows = []
+    for leaf, times in graph.walk():
+        op, shapes = leaf.node.op, leaf.node.input_shapes
+        activations: Any = 0
+        if not op.is_view:
+            for shape in leaf.node.outputs:
+                activations = activations + shape.numel()
+        rows.append(
+            Row(
+                leaf.path, op.name, times, op.params(*shapes), op.flops(*shapes), activations,
+                leaf.node.outputs[0], op.is_product,
+            )
+        )  # fmt: skip
+    return CostTable(tuple(rows))

@@ -1,0 +1,102 @@
+"""From the shaped graph to a program of PyTorch calls: each op lowers itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archspec.errors import SpecError
+from archspec.graph import INPUT, CallNode, Graph, OpNode, Ref, RepeatNode
+from archspec.program import (
+    BATCH,
+    Builder,
+    Local,
+    Member,
+    Name,
+    Program,
+    Sequence,
+    Statement,
+    Value,
+)
+from archspec.shape import CHANNELS, Shape
+from archspec.sizes import is_array, is_symbol
+
+
+@dataclass
+class _Position:
+    """Counts the repeated layers of the network, for stochastic depth."""
+
+    total: int
+    index: int = 0
+
+
+def lower(graph: Graph) -> Program:
+    """The program of a whole network. Images come in as (batch, channels, height, width).
+
+    Raises:
+        SpecError: the graph describes many networks (arrays) or a formula (symbols).
+    """
+    for leaf, times in graph.walk():
+        sizes = [times, *(size for shape in leaf.node.outputs for size in shape.values())]
+        if any(is_array(size) or is_symbol(size) for size in sizes):
+            raise SpecError("only one network with known sizes can be built", mark=leaf.node.mark)
+    total = sum(_layers(node.graph) for node in graph.nodes if isinstance(node, CallNode))
+    return _program(graph, _Position(total), image=True)
+
+
+def _layers(graph: Graph) -> int:
+    return sum(int(node.times) for node in graph.nodes if isinstance(node, RepeatNode))
+
+
+def interface(shape: Shape) -> tuple[str, ...]:
+    """The order of axes in which modules hand tensors on: batch, positions, channels."""
+    return Value("", (), shape).channels_last
+
+
+def _program(graph: Graph, at: _Position, image: bool = False, inside: bool = False) -> Program:
+    builder = Builder(at.index, at.total)
+    values: dict[Ref, Value] = {}
+    inputs = []
+    for port, shape in enumerate(graph.inputs):
+        name = builder.fresh("x" if len(graph.inputs) == 1 else f"x{port}")
+        inputs.append(name)
+        order = (BATCH, CHANNELS, "height", "width") if image else interface(shape)
+        value = Value(name, order, shape)
+        if image:
+            # one conversion here, and no copy for layout anywhere after
+            builder.node = name
+            value = builder.method(
+                "contiguous", value, order=order, shape=shape,
+                memory_format=Name("torch.channels_last"),
+            )  # fmt: skip
+        values[Ref(INPUT, port)] = value
+    for node in graph.nodes:
+        builder.node = node.id
+        sources = tuple(values[ref] for ref in node.inputs)
+        if isinstance(node, OpNode):
+            result = node.op.lower(builder, *sources)
+            outputs = result if isinstance(result, tuple) else (result,)
+        else:
+            member: Member
+            if isinstance(node, CallNode):
+                member = _program(node.graph, at, inside=inside)
+            else:
+                items = []
+                for body in node.iterations():
+                    items.append(_program(body, at, inside=True))
+                    if not inside:
+                        at.index += 1
+                member = Sequence(tuple(items))
+            builder.members[node.id] = member
+            args = tuple(Local(builder.order(x, interface(x.shape)).name) for x in sources)
+            name = builder.fresh(node.id)
+            builder.body.append(Statement((name,), "module", node.id, args))
+            shape = node.outputs[0]
+            outputs = (Value(name, interface(shape), shape),)
+        values.update({Ref(node.id, port): value for port, value in enumerate(outputs)})
+    builder.node = "x"
+    last = values[graph.output]
+    result_value = builder.order(last, interface(last.shape))
+    return Program(
+        graph.name, graph.kind, tuple(inputs), graph.inputs,
+        builder.members, tuple(builder.body), result_value.name,
+    )  # fmt: skip

@@ -1,0 +1,147 @@
+"""Normalisation. FLOPs as fvcore counts them in eval mode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from archspec.errors import ShapeError
+from archspec.ops.base import Axis, Op, unless_default
+from archspec.shape import CHANNELS, Shape
+from archspec.sizes import Real, Size, is_symbol, require, show
+
+if TYPE_CHECKING:
+    from archspec.program import Builder, Value
+
+
+class _Norm(Op):
+    eps: Real = Field(default=1e-5, gt=0)
+    affine: bool = True
+
+
+class BatchNorm(_Norm):
+    """Per channel, over batch and positions (arXiv 1502.03167); running statistics in eval."""
+
+    name: ClassVar[str] = "batch_norm"
+
+    momentum: Real = Field(default=0.1, gt=0, le=1)
+
+    def params(self, *xs: Shape) -> Any:
+        (x,) = xs
+        return 2 * x.channels * self.affine
+
+    def flops(self, *xs: Shape) -> Any:
+        (x,) = xs
+        return x.numel() * (2 if self.affine else 1)
+
+    def infer(self, *xs: Shape) -> Shape:
+        (x,) = xs
+        if len(x) > 3:
+            raise ShapeError(f"'batch_norm' takes at most two axes beside channels, found {x}")
+        x.size(CHANNELS)
+        return x
+
+    def lower(self, b: Builder, *xs: Value) -> Value:
+        (x,) = xs
+        defaults = {"eps": 1e-5, "momentum": 0.1, "affine": True}
+        extra = unless_default(defaults, eps=self.eps, momentum=self.momentum, affine=self.affine)
+        return b.layer(
+            x, "nn.BatchNorm2d" if len(x.shape) == 3 else "nn.BatchNorm1d",
+            order=x.channels_first, num_features=x.shape[CHANNELS],
+            **extra,
+        )  # fmt: skip
+
+
+class LayerNorm(_Norm):
+    """Over `axis` (default: channels) at every position on its own (arXiv 1607.06450)."""
+
+    name: ClassVar[str] = "layer_norm"
+
+    axis: Axis = CHANNELS
+
+    def params(self, *xs: Shape) -> Any:
+        (x,) = xs
+        return 2 * x.size(self.axis) * self.affine
+
+    def flops(self, *xs: Shape) -> Any:
+        (x,) = xs
+        return x.numel() * (5 if self.affine else 4)
+
+    def infer(self, *xs: Shape) -> Shape:
+        (x,) = xs
+        x.size(self.axis)
+        return x
+
+    def lower(self, b: Builder, *xs: Value) -> Value:
+        (x,) = xs
+        last = (*(a for a in x.channels_last if a != self.axis), self.axis)
+        defaults = {"eps": 1e-5, "elementwise_affine": True}
+        extra = unless_default(defaults, eps=self.eps, elementwise_affine=self.affine)
+        return b.layer(x, "nn.LayerNorm", order=last, normalized_shape=x.shape[self.axis], **extra)
+
+
+class GroupNorm(_Norm):
+    """Over groups of channels and all positions of one image (arXiv 1803.08494)."""
+
+    name: ClassVar[str] = "group_norm"
+    shorthand: ClassVar[str | None] = "groups"
+
+    groups: Size = 1
+
+    def params(self, *xs: Shape) -> Any:
+        (x,) = xs
+        return 2 * x.channels * self.affine
+
+    def flops(self, *xs: Shape) -> Any:
+        (x,) = xs
+        return x.numel() * (5 if self.affine else 4)
+
+    def infer(self, *xs: Shape) -> Shape:
+        (x,) = xs
+        if not is_symbol(x.channels) and not require(x.channels % self.groups == 0):
+            raise ShapeError(
+                f"{show(x.channels)} channels do not divide into {show(self.groups)} groups"
+            )
+        return x
+
+    def lower(self, b: Builder, *xs: Value) -> Value:
+        (x,) = xs
+        extra = unless_default({"eps": 1e-5, "affine": True}, eps=self.eps, affine=self.affine)
+        return b.layer(
+            x, "nn.GroupNorm", order=x.channels_first,
+            num_groups=self.groups, num_channels=x.shape[CHANNELS], **extra,
+        )  # fmt: skip
+
+
+class Affine(Op):
+    """y = weight · x + bias per channel, no statistics (ResMLP's norm, arXiv 2105.03404)."""
+
+    name: ClassVar[str] = "affine"
+
+    def params(self, *xs: Shape) -> Any:
+        (x,) = xs
+        return 2 * x.channels
+
+    def lower(self, b: Builder, *xs: Value) -> Value:
+        (x,) = xs
+        return b.layer(x, "Affine", order=x.channels_last, channels=x.shape[CHANNELS])
+
+
+class Scale(Op):
+    """y = weight · x per channel, `init` at the start: layer scale (arXiv 2103.17239)."""
+
+    name: ClassVar[str] = "scale"
+    shorthand: ClassVar[str | None] = "init"
+
+    init: Real = 1.0
+
+    def params(self, *xs: Shape) -> Any:
+        (x,) = xs
+        return x.channels
+
+    def lower(self, b: Builder, *xs: Value) -> Value:
+        (x,) = xs
+        return b.layer(
+            x, "Scale", order=x.channels_last, channels=x.shape[CHANNELS], init=self.init
+        )
