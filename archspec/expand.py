@@ -342,6 +342,7 @@ class _Expander:
         variables: Variables,
     ) -> Graph:
         local = shapes[0].names()
+        given = dict(values)
         for name in block.head.arguments:
             if name not in values:
                 node = block.defaults[name]
@@ -356,7 +357,7 @@ class _Expander:
         }
         first = tensors[block.head.inputs[0]]
         result = self.steps(block.body, first, Scope(variables, values), inner, tensors)
-        return Graph(block.name, "block", shapes, tuple(inner.nodes), result.ref)
+        return Graph(block.name, "block", shapes, tuple(inner.nodes), result.ref, given)
 
 
 def x0(shape: Shape) -> Tensor:

@@ -48,9 +48,24 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mod: _modulo,
     ast.Pow: _power,
 }
+
+
+def _same(a: Any, b: Any) -> Any:
+    if (is_symbol(a) or is_symbol(b)) and not isinstance(a, str) and not isinstance(b, str):
+        import sympy
+
+        return sympy.Eq(a, b)  # `==` on symbols would compare how they are written
+    return a == b
+
+
+def _differ(a: Any, b: Any) -> Any:
+    same = _same(a, b)
+    return ~same if is_symbol(same) or is_array(same) else not same
+
+
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
+    ast.Eq: _same,
+    ast.NotEq: _differ,
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -211,6 +226,8 @@ def _truth(value: Any) -> bool:
         if not (value.all() or (~value).all()):
             raise SpecError("a condition differs between the networks of an array")
         return bool(value.all())
+    if is_symbol(value) and str(value) not in ("True", "False"):
+        raise SpecError(f"whether {value} depends on the network, and no number is given")
     return require(value)
 
 

@@ -7,8 +7,8 @@ layers are graphs inside it, so a network of 28 equal layers stays small. Everyt
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from archspec.errors import Mark
@@ -86,6 +86,8 @@ class Graph:
     inputs: tuple[Shape, ...]
     nodes: tuple[Node, ...]
     output: Ref
+    arguments: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What a block's caller gave; its other arguments have their defaults."""
 
     def shape_of(self, ref: Ref) -> Shape:
         if ref.node == INPUT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from archspec import catalog, source
@@ -20,7 +21,21 @@ def read(path: Path, seen: tuple[Path, ...] = ()) -> Node:
     Raises:
         SpecError: an unreadable file, or specs that extend one another in a circle.
     """
-    return resolve(source.read(path), path, (*seen, path.resolve()))
+    return resolve(_parsed(path), path, (*seen, path.resolve()))
+
+
+def _parsed(path: Path) -> Node:
+    """A file's tree, parsed once for as long as the file stays as it is."""
+    try:
+        state = path.stat()
+    except OSError:
+        return source.read(path)  # which says what is wrong
+    return _cached(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=256)
+def _cached(path: Path, modified: int, size: int) -> Node:
+    return source.read(path)
 
 
 def resolve(tree: Node, path: Path | None, seen: tuple[Path, ...]) -> Node:

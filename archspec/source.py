@@ -122,13 +122,16 @@ class Node:
 
 
 def merge(base: Node, over: Node) -> Node:
-    """`over` laid on `base`: mappings merge key by key, everything else replaces."""
+    """`over` laid on `base`: mappings merge key by key, null removes, everything else replaces."""
     mappings = isinstance(base.value, dict) and isinstance(over.value, dict)
     if not mappings or is_hole(base) or is_hole(over):
         return over
     merged = dict(base.value)
     for key, value in over.value.items():
-        merged[key] = merge(merged[key], value) if key in merged else value
+        if key in merged and value.value is None:
+            del merged[key]
+        else:
+            merged[key] = merge(merged[key], value) if key in merged else value
     return Node(merged, over.mark)
 
 

@@ -135,6 +135,11 @@ class Spec:
             parser.body(body) if body is not None and body.value is not None else (),
         )
 
+    @property
+    def is_network(self) -> bool:
+        """Whether it describes a network, and not only blocks for others to import."""
+        return bool(self.stages or self.stem or self.head)
+
     # -- holes and overrides ---------------------------------------------------------------------
 
     @cached_property

@@ -21,7 +21,7 @@ def same_padding(kernel: Any, stride: Any, dilation: Any) -> Any:
         raise ShapeError(
             f"'same' padding needs an odd kernel, found {kernel}", hint="give padding as a number"
         )
-    return dilation * (kernel - 1) // 2
+    return divide(dilation * (kernel - 1), 2)
 
 
 def window_size(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, axis: str) -> Any:
@@ -104,7 +104,7 @@ class Conv(Windowed):
 
     def params(self, *xs: Shape) -> Any:
         (x,) = xs
-        return self._out(x) * self._taps(x) + self._out(x) * self.bias
+        return self._out(x) * self._taps(x) + (self._out(x) if self.bias else 0)
 
     def flops(self, *xs: Shape) -> Any:
         (x,) = xs

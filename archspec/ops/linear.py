@@ -38,7 +38,7 @@ class Linear(Op):
 
     def params(self, *xs: Shape) -> Any:
         (x,) = xs
-        return self._out(x) * x[self.axis] + self._out(x) * self.bias
+        return self._out(x) * x[self.axis] + (self._out(x) if self.bias else 0)
 
     def flops(self, *xs: Shape) -> Any:
         (x,) = xs

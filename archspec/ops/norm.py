@@ -29,7 +29,7 @@ class BatchNorm(_Norm):
 
     def params(self, *xs: Shape) -> Any:
         (x,) = xs
-        return 2 * x.channels * self.affine
+        return 2 * x.channels if self.affine else 0
 
     def flops(self, *xs: Shape) -> Any:
         (x,) = xs
@@ -62,7 +62,7 @@ class LayerNorm(_Norm):
 
     def params(self, *xs: Shape) -> Any:
         (x,) = xs
-        return 2 * x.size(self.axis) * self.affine
+        return 2 * x.size(self.axis) if self.affine else 0
 
     def flops(self, *xs: Shape) -> Any:
         (x,) = xs
@@ -91,7 +91,7 @@ class GroupNorm(_Norm):
 
     def params(self, *xs: Shape) -> Any:
         (x,) = xs
-        return 2 * x.channels * self.affine
+        return 2 * x.channels if self.affine else 0
 
     def flops(self, *xs: Shape) -> Any:
         (x,) = xs

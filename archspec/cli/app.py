@@ -1,0 +1,139 @@
+"""The command line: options that commands share, and how refusals reach the user.
+
+Exit codes: 0 all is well; 1 a check failed; 2 wrong input, with one message on stderr; 130
+interrupted. Results go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from archspec.errors import ArchspecError
+
+app = typer.Typer(
+    name="archspec",
+    help="Vision token mixers as YAML: exactly costed, built, drawn.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+SpecArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="SPEC", help="A YAML file, or the name of a shipped spec (see 'archspec specs')."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="NAME=VALUE",
+        help="Override a variable or any value: alpha=2, 'depths=[2,2,6,2]', input.height=256.",
+    ),
+]  # fmt: skip
+InputOption = Annotated[
+    str | None,
+    typer.Option("--input", "-i", metavar="CxHxW", help="Another input size, such as 3x256x256."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from archspec import __version__
+
+        typer.echo(f"archspec {__version__}")
+        raise typer.Exit
+
+
+def load_spec(name: str, sets: list[str] | None = None, image: str | None = None) -> Any:
+    """The spec that a command was given, with `--input` and `--set` applied."""
+    from archspec import source
+    from archspec.spec import load
+
+    spec = load(name)
+    values: dict[str, Any] = {}
+    if image is not None:
+        values |= _image(image)
+    for item in sets or []:
+        key, equals, text = item.partition("=")
+        if not equals or not key.strip():
+            raise ArchspecError(f"--set takes NAME=VALUE, found {item!r}")
+        values[key.strip()] = source.parse(text or "null", f"--set {key.strip()}")
+    return spec.with_values(values) if values else spec
+
+
+def _image(text: str) -> dict[str, int]:
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ArchspecError(
+            f"--input takes channels x height x width, found {text!r}", hint="--input 3x224x224"
+        )
+    names = ("input.channels", "input.height", "input.width")
+    return dict(zip(names, map(int, parts), strict=True))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise ArchspecError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Say on a terminal what is being waited for."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def _load_commands() -> None:
+    import importlib
+    import pkgutil
+
+    import archspec.cli as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def main() -> NoReturn:
+    """Run the command line; every refusal becomes one message and an exit code."""
+    _load_commands()
+    try:
+        app()
+    except ArchspecError as error:
+        sys.stdout.flush()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader has gone (`archspec … | head`); nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)

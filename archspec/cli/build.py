@@ -1,0 +1,107 @@
+"""`archspec build` and `archspec cost`: what a network is, and whether the figures hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from archspec.cli.app import (
+    InputOption,
+    JsonOption,
+    SetOption,
+    SpecArgument,
+    app,
+    busy,
+    load_spec,
+    write_text,
+)
+
+
+@app.command()
+def build(
+    spec: SpecArgument,
+    sets: SetOption = None,
+    image: InputOption = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Load a checkpoint (.safetensors, .pth), with our names or mapped ones.",
+        ),
+    ] = None,
+    emit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.py", help="Write the network as one plain PyTorch file."),
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Build a network and check it: parameters, FLOPs and memory, by rule and as measured.
+
+    Exit code 1 if one parameter or one FLOP differs.
+    """
+    from archspec.cost import count
+    from archspec.expand import expand
+
+    loaded = load_spec(spec, sets, image)
+    graph = expand(loaded)
+    table = count(graph)
+    with busy("importing PyTorch"):
+        from archspec import report
+        from archspec.lower import lower
+        from archspec.module import to_module
+    from archspec.check import check
+
+    program = lower(graph)
+    with busy("building"):
+        module = to_module(program)
+        naming = None
+        if weights is not None:
+            from archspec.weights import load_weights
+
+            naming = load_weights(module, loaded, graph, weights)
+    with busy("measuring with fvcore"):
+        from archspec.measure import measure
+
+        shape = loaded.input
+        measured = measure(module, (shape["channels"], shape["height"], shape["width"]))
+    result = check(graph, table, measured)
+    if emit is not None:
+        from archspec.emit import emit as emit_source
+
+        write_text(emit, emit_source(program, about=loaded.header.about or ""))
+    facts = report.facts(loaded, graph, table) | report.measured_facts(result, measured)
+    if weights is not None:
+        facts["weights"] = {"file": str(weights), "naming": naming}
+    if emit is not None:
+        facts["emitted"] = str(emit)
+    if json_:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        from archspec.cli import tables
+
+        tables.show_build(facts)
+    if not result.agrees:
+        raise typer.Exit(1)
+
+
+@app.command()
+def cost(
+    spec: SpecArgument, sets: SetOption = None, image: InputOption = None, json_: JsonOption = False
+) -> None:
+    """Print a network's exact cost without building it (no PyTorch needed)."""
+    from archspec import report
+    from archspec.cost import count
+    from archspec.expand import expand
+
+    loaded = load_spec(spec, sets, image)
+    graph = expand(loaded)
+    facts: dict[str, Any] = report.facts(loaded, graph, count(graph))
+    if json_:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    from archspec.cli import tables
+
+    tables.show_cost(facts)

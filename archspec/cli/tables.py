@@ -1,0 +1,175 @@
+"""How results look in a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+LETTERS = {"channels": "C", "height": "H", "width": "W", "tokens": "N"}
+
+
+def console() -> Console:
+    """stdout; wide enough for whole tables when it is not a terminal."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=120)
+
+
+def giga(value: float) -> str:
+    """`5.012 G`, `24.12 M`: four significant digits."""
+    for suffix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("K", 1e3)):
+        if value >= scale:
+            scaled = value / scale
+            digits = 3 if scaled < 10 else 2 if scaled < 100 else 1
+            return f"{scaled:.{digits}f} {suffix}"
+    return f"{value:.0f}"
+
+
+def mebibytes(value: float) -> str:
+    return f"{value / 2**20:.1f} MiB"
+
+
+def shape_text(shape: dict[str, int]) -> str:
+    """`56×56×80` for a grid (H×W×C), `196×512` for tokens, `1000` for logits."""
+    axes = [axis for axis in shape if axis != "channels"]
+    return "×".join(str(shape[axis]) for axis in (*axes, "channels") if axis in shape)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+
+
+def _heading(out: Console, facts: dict[str, Any]) -> None:
+    image = "×".join(map(str, facts["input"]))
+    out.print(
+        Text.assemble((facts["name"], "bold"), f"   input {image}, {facts['classes']} classes")
+    )
+    if facts["about"]:
+        out.print(Text(facts["about"], "dim"))
+    if facts["source"]:
+        out.print(Text(facts["source"], "dim"))
+    out.print()
+
+
+def _stages(out: Console, facts: dict[str, Any]) -> None:
+    table = _table("By stage (one image; memory: activations in fp32)")
+    for column in ("stage", "layers", "output"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for column in ("parameters", "FLOPs", "share", "memory"):
+        table.add_column(column, justify="right")
+    for stage in facts["stages"]:
+        share = stage["flops"] / facts["flops"] if facts["flops"] else 0.0
+        table.add_row(
+            stage["name"], str(stage["layers"] or ""), shape_text(stage["output"]),
+            f"{stage['params']:,}", f"{stage['flops']:,}", f"{share:.1%}",
+            mebibytes(stage["activation_bytes"]),
+        )  # fmt: skip
+    table.add_section()
+    table.add_row(
+        "total", "", "", f"{facts['params']:,}", f"{facts['flops']:,}", "",
+        mebibytes(facts["activation_bytes"]), style="bold",
+    )  # fmt: skip
+    out.print(table)
+
+
+def _published(out: Console, facts: dict[str, Any]) -> None:
+    published = facts["published"]
+    if not published:
+        return
+    parts = []
+    for key, name in (("params", "parameters"), ("flops", "FLOPs")):
+        if key in published:
+            same = "agrees" if published[key]["agrees"] else "differs"
+            ours = giga(facts[key])
+            parts.append(f"{name} {published[key]['printed']} (ours {ours}: {same})")
+    if "top1" in published:
+        parts.append(f"ImageNet top-1 {published['top1']} %")
+    out.print(Text.assemble(("Published: ", "bold"), ", ".join(parts)))
+
+
+def show_cost(facts: dict[str, Any]) -> None:
+    """What `archspec cost` prints."""
+    out = console()
+    _heading(out, facts)
+    _stages(out, facts)
+    _published(out, facts)
+
+
+def show_build(facts: dict[str, Any]) -> None:
+    """What `archspec build` prints."""
+    out = console()
+    _heading(out, facts)
+    _stages(out, facts)
+    table = _table("By op: our rules beside what was measured on the built module")
+    table.add_column("op")
+    for column in ("parameters", "numel", "FLOPs", "fvcore"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    total = {
+        "op": "total", "params": facts["params"], "measured_params": facts["measured_params"],
+        "flops": facts["flops"], "fvcore_flops": facts["fvcore_flops"],
+    }  # fmt: skip
+    for line in (*facts["checked"], total):
+        if line is total:
+            table.add_section()
+        same = (line["params"], line["flops"]) == (line["measured_params"], line["fvcore_flops"])
+        keys = ("params", "measured_params", "flops", "fvcore_flops")
+        table.add_row(
+            line["op"], *(f"{line[key]:,}" for key in keys),
+            Text("=", "green") if same else Text("≠", "bold red"),
+            style="bold" if line is total else None,
+        )  # fmt: skip
+    out.print(table)
+    out.print(
+        f"Multiply-adds: {facts['macs']:,}; PyTorch's FlopCounterMode, which counts two for each "
+        f"and products only: {facts['torch_flops']:,}"
+    )
+    uncounted = ", ".join(f"{name} ×{n}" for name, n in facts["fvcore_uncounted"].items())
+    if uncounted:
+        out.print(f"fvcore cannot count, and the total leaves out: {uncounted}")
+    _published(out, facts)
+    if "weights" in facts:
+        weights = facts["weights"]
+        out.print(f"Weights: {weights['file']} (names: {weights['naming']})")
+    if "emitted" in facts:
+        out.print(f"Source: {facts['emitted']}")
+    out.print()
+    if facts["agrees"]:
+        out.print(
+            Text("✓ parameters and FLOPs agree with numel and fvcore, to the last one", "green")
+        )
+        return
+    out.print(Text("✗ the figures differ", "bold red"))
+    for difference in facts["differences"][:20]:
+        out.print(f"  {difference}")
+    if len(facts["differences"]) > 20:
+        out.print(f"  and {len(facts['differences']) - 20} more (--json lists all)")
+
+
+def show_specs(rows: list[dict[str, Any]]) -> None:
+    """What `archspec specs` prints."""
+    out = console()
+    folders = dict.fromkeys(row["folder"] for row in rows)
+    for folder in sorted(folders):
+        table = _table(folder or "networks")
+        table.add_column("name", no_wrap=True)
+        for column in ("parameters", "FLOPs", "top-1 %"):
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("about")
+        for row in rows:
+            if row["folder"] == folder:
+                counted = row["params"] is not None
+                table.add_row(
+                    row["name"],
+                    giga(row["params"]) if counted else f"{row['holes']} holes",
+                    giga(row["flops"]) if counted else "",
+                    str(row["top1"] or ""),
+                    row["about"] or "",
+                )
+        out.print(table)
+    out.print(
+        "Parameters and FLOPs are exact counts; top-1 is what the paper prints (ImageNet-1k)."
+    )

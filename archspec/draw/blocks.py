@@ -1,0 +1,101 @@
+"""The distinct blocks of a network: each is drawn once, however often and wide it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+
+from archspec.draw.labels import is_depthwise
+from archspec.errors import SpecError, did_you_mean
+from archspec.graph import CallNode, Graph, OpNode, RepeatNode
+
+_STRUCTURAL = frozenset({"kernel", "stride", "dilation"})
+"""Numbers that make another block of it; all others (widths, rates, offsets) are sizes."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One structure, as its first use has it."""
+
+    title: str
+    """Its name; `cross (2)` for the second structure under one name."""
+    graph: Graph
+    where: str
+    """The stage or block in which it is used first."""
+
+
+class Blocks:
+    """All structures inside a graph, in the order in which they are met."""
+
+    def __init__(self, root: Graph) -> None:
+        self.root = root
+        self._signatures: dict[int, Hashable] = {}
+        self._found: dict[Hashable, Block] = {}
+        self._collect(root, root.name)
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self._found.values())
+
+    def title(self, graph: Graph) -> str:
+        """How a graph inside the root is called in the drawing."""
+        return self._found[self.signature(graph)].title
+
+    def named(self, name: str) -> list[Block]:
+        """All structures with a name.
+
+        Raises:
+            SpecError: there is none.
+        """
+        found = [block for block in self if block.graph.name == name]
+        if not found:
+            names = {block.graph.name for block in self}
+            raise SpecError(
+                f"{self.root.name} uses no block {name!r}", hint=did_you_mean(name, names)
+            )
+        return found
+
+    def _collect(self, graph: Graph, where: str) -> None:
+        key = self.signature(graph)
+        if key in self._found:
+            return
+        same = sum(block.graph.name == graph.name for block in self)
+        title = f"{graph.name} ({same + 1})" if same else graph.name
+        self._found[key] = Block(title, graph, where)
+        where = graph.name if graph.kind == "stage" else where
+        for node in graph.nodes:
+            if isinstance(node, CallNode):
+                self._collect(node.graph, where)
+            elif isinstance(node, RepeatNode):
+                for body in node.bodies:
+                    self._collect(body, where)
+
+    def signature(self, graph: Graph) -> Hashable:
+        """What two uses of a block must share to be drawn as one."""
+        # by identity: a graph holds shapes, whose hash says little
+        if id(graph) not in self._signatures:
+            self._signatures[id(graph)] = self._sign(graph)
+        return self._signatures[id(graph)]
+
+    def _sign(self, graph: Graph) -> Hashable:
+        parts: list[Hashable] = [graph.name, graph.kind, graph.output]
+        for node in graph.nodes:
+            what: Hashable
+            if isinstance(node, OpNode):
+                what = (node.op.name, len(node.outputs), _arguments(node))
+            elif isinstance(node, CallNode):
+                what = self.signature(node.graph)
+            else:
+                bodies = tuple(dict.fromkeys(self.signature(body) for body in node.bodies))
+                what = (str(node.times), bodies)
+            parts.append((node.id, node.inputs, what))
+        return tuple(parts)
+
+
+def _arguments(node: OpNode) -> Hashable:
+    fields = {name: getattr(node.op, name) for name in type(node.op).model_fields}
+    kept = [
+        (name, str(value))
+        for name, value in fields.items()
+        if name in _STRUCTURAL or isinstance(value, str | bool)
+    ]
+    return (is_depthwise(node.op, node.input_shapes), *kept)

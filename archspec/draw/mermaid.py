@@ -1,0 +1,2 @@
+"""x"""
+def mermaid(g): return ""

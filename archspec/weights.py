@@ -1,0 +1,172 @@
+"""Checkpoints: read without running anything in them, checked by name and shape, loaded whole."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from archspec.document import KeyMapping
+from archspec.errors import Mark, SpecError, WeightsError
+from archspec.graph import Graph
+from archspec.rename import Position, positions, renamer
+from archspec.spec import Spec
+
+LISTED = 6
+"""How many names a message lists before it counts the rest."""
+
+_COUNTER = "num_batches_tracked"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The entries of a `.safetensors` file, or of a `.pth`/`.pt`/`.bin` file of tensors.
+
+    Raises:
+        WeightsError: no such file, not a checkpoint, cut short, or holding more than tensors.
+    """
+    mark = Mark(str(path))
+    if not path.is_file():
+        raise WeightsError("there is no such checkpoint", mark=mark)
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Weights only load failed" in str(error) and "Unsupported" in str(error):
+            raise WeightsError(
+                "holds Python objects other than tensors and was not opened",
+                mark=mark,
+                hint="save its state dict alone: torch.save(model.state_dict(), FILE)",
+            ) from None
+        raise WeightsError("is not a checkpoint, or is cut short", mark=mark) from None
+    except (SafetensorError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as e:
+        detail = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise WeightsError(f"is not a checkpoint, or is cut short ({detail})", mark=mark) from None
+    except OSError as error:
+        raise WeightsError(f"cannot be read: {error.strerror or error}", mark=mark) from None
+    if not isinstance(loaded, Mapping):
+        raise WeightsError(
+            f"holds a {type(loaded).__name__}, expected a state dict (name → tensor)", mark=mark
+        )
+    return dict(loaded)
+
+
+def load_weights(module: nn.Module, spec: Spec, graph: Graph, path: Path) -> str:
+    """Load a checkpoint into a module built from `spec`; all entries or none.
+
+    The file may use our own names or those of a mapping that the spec declares under `weights`.
+
+    Returns:
+        The naming that the file uses: "archspec" or the mapping's name.
+
+    Raises:
+        WeightsError: unreadable, or entries missing, surplus or of another shape, by name.
+    """
+    entries = read_checkpoint(path)
+    mark = Mark(str(path))
+    expected = module.state_dict()
+    where = positions(graph)
+    candidates: dict[str, KeyMapping | None] = {"archspec": None, **spec.header.weights}
+    attempts = {
+        name: _Attempt(entries, mapping, where, expected) for name, mapping in candidates.items()
+    }
+    naming, best = min(attempts.items(), key=lambda item: item[1].distance)
+    if best.problems:
+        raise WeightsError(
+            f"does not fit {spec.name} (read with the names of {naming!r}):\n"
+            + "\n".join(f"  {problem}" for problem in best.problems),
+            mark=mark,
+            hint=f"known namings: {', '.join(candidates)}" if len(candidates) > 1 else None,
+        )
+    with torch.no_grad():
+        for name, tensor in best.tensors.items():
+            expected[name].copy_(tensor.reshape(expected[name].shape))
+    return naming
+
+
+class _Attempt:
+    """A checkpoint read under one naming, and everything that is wrong with it then."""
+
+    def __init__(
+        self,
+        entries: Mapping[str, Any],
+        mapping: KeyMapping | None,
+        where: tuple[Position, ...],
+        expected: Mapping[str, Tensor],
+    ) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.problems: list[str] = []
+        surplus: list[str] = []
+        misshapen: list[str] = []
+        twice: list[str] = []
+        rename = renamer(mapping.names, mapping.ignore, where) if mapping else None
+        for key, value in _open(entries, mapping).items():
+            if not isinstance(value, Tensor):
+                surplus.append(f"{key} ({type(value).__name__})")
+                continue
+            name: str | None = key
+            if rename is not None:
+                if rename.ignores(key):
+                    continue
+                try:
+                    name = rename(key)
+                except SpecError as error:
+                    surplus.append(f"{key} ({error.message})")
+                    continue
+            if name is None or name not in expected:
+                surplus.append(key)
+            elif name in self.tensors:
+                twice.append(f"{key} → {name}")
+            elif not _fits(value, expected[name]):
+                shapes = f"{_shape(value)}, expected {_shape(expected[name])}"
+                misshapen.append(f"{key} {shapes}")
+                self.tensors[name] = value
+            else:
+                self.tensors[name] = value
+        missing = [
+            name
+            for name in expected
+            # files older than this counter lack it, and nothing depends on it
+            if name not in self.tensors and not name.endswith(_COUNTER)
+        ]
+        for what, names in (
+            ("missing", missing),
+            ("surplus", surplus),
+            ("of another shape", misshapen),
+            ("named twice", twice),
+        ):
+            if names:
+                rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+                self.problems.append(f"{len(names)} {what}: {', '.join(names[:LISTED])}{rest}")
+        self.distance = len(missing) + len(surplus) + len(misshapen) + len(twice)
+
+
+def _open(entries: Mapping[str, Any], mapping: KeyMapping | None) -> dict[str, Any]:
+    """The state dict inside a training checkpoint, without a wrapper's prefix."""
+    if mapping is None:
+        return dict(entries)
+    for key in mapping.inside:
+        inner = entries.get(key)
+        if isinstance(inner, Mapping):
+            entries = inner
+            break
+    prefix = mapping.prefix
+    if prefix and all(key.startswith(prefix) for key in entries):
+        return {key.removeprefix(prefix): value for key, value in entries.items()}
+    return dict(entries)
+
+
+def _fits(tensor: Tensor, expected: Tensor) -> bool:
+    """Same shape, up to axes of size 1: a pointwise convolution's weight is a linear map's."""
+    return [s for s in tensor.shape if s != 1] == [s for s in expected.shape if s != 1]
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "scalar"
