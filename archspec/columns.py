@@ -30,10 +30,11 @@ Monomial: TypeAlias = "tuple[int, ...]"
 Terms: TypeAlias = "dict[Monomial, int]"
 """A polynomial: the coefficient of each monomial, none of them 0."""
 
-BLOCK = 1 << 13
-"""Rows that are computed together: 64 KiB an array, so that a few dozen stay in the L2 cache."""
+BLOCK = 1 << 14
+"""Rows that are computed together: 128 KiB an array, of which a handful is in use at a time."""
 
-_LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
+_HIGHEST = (1 << 63) - 1
+"""What int64 holds. The lowest value is taken as -_HIGHEST, so that signs can be turned."""
 
 
 class Table:
@@ -74,7 +75,7 @@ class Table:
         exact = self._compute(polynomials, np.dtype(object))
         for figures in exact:
             row = int(np.argmax(np.abs(figures)))
-            if not _LOWEST <= figures[row] <= _HIGHEST:
+            if abs(figures[row]) > _HIGHEST:
                 raise SpecError(f"a figure of {figures[row]:,} does not fit into 64 bits")
         return [figures.astype(np.int64) for figures in exact]
 
@@ -89,11 +90,11 @@ class Table:
                 total[:] = terms.get((), 0)
                 for monomial, coefficient in terms.items():
                     if monomial:
-                        np.multiply(self._power(monomial, block, known, dtype), coefficient, scratch)
-                        total += scratch
+                        values = self._product(monomial, block, known, dtype)
+                        total += np.multiply(values, coefficient, out=scratch)
         return results
 
-    def _power(
+    def _product(
         self,
         monomial: Monomial,
         block: slice,
@@ -105,7 +106,7 @@ class Table:
             *rest, last = monomial
             factor = self.atoms[last][block].astype(dtype, copy=False)
             if rest:
-                factor = self._power(tuple(rest), block, known, dtype) * factor
+                factor = self._product(tuple(rest), block, known, dtype) * factor
             known[monomial] = factor
         return known[monomial]
 
@@ -204,9 +205,7 @@ def _key(value: Column | int) -> object:
 
 def _fits(value: Column | int) -> bool:
     """Whether int64 arithmetic gives the value, by the bounds alone."""
-    low, high = _bounds(value)
-    sizes = _terms(value).values()
-    return _LOWEST <= low and high <= _HIGHEST and all(abs(c) <= _HIGHEST for c in sizes)
+    return all(abs(figure) <= _HIGHEST for figure in (*_bounds(value), *_terms(value).values()))
 
 
 def _bounds(value: Column | int) -> tuple[int, int]:
@@ -323,9 +322,10 @@ def _compare(table: Table, function: np.ufunc, a: Column | int, b: Column | int)
     relation = _RELATIONS[function]
     difference = _subtract(table, a, b)
     low, high = _bounds(difference)
+    # what holds (or fails) at both ends does so between them; equality only if 0 is not between
+    same_at_ends = relation(low, 0) == relation(high, 0)
     is_ordering = function not in (np.equal, np.not_equal)
-    # an ordering that holds (or fails) at both ends does so between them
-    if low > 0 or high < 0 or low == high or (is_ordering and relation(low, 0) == relation(high, 0)):
+    if same_at_ends and (is_ordering or low > 0 or high < 0 or low == high):
         return relation(low, 0)
     (values,) = table.values(difference)
     return Mask(function(values, 0))

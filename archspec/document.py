@@ -16,6 +16,9 @@ from archspec.source import Key, Node
 _SUFFIX = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
+ROUNDS, NEAR, DIFFERS = "rounds to it", "within one in the last place", "differs"
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A printed figure such as `24.1M`: its value, and how finely it was printed."""
@@ -33,9 +36,20 @@ class Quantity:
         scale = _SUFFIX[suffix]
         return cls(f"{digits}{suffix}", float(digits) * scale, scale / 10 ** len(decimals))
 
+    def verdict(self, exact: float) -> str:
+        """How an exact figure relates to the printed one.
+
+        Papers cut, round, and count in several conventions, so that one unit in the last printed
+        place is told apart from a real difference.
+        """
+        distance = abs(exact - self.value) / self.step
+        if distance <= 0.5 + 1e-9:
+            return ROUNDS
+        return NEAR if distance <= 1 + 1e-9 else DIFFERS
+
     def agrees(self, exact: float) -> bool:
-        """Whether `exact`, printed as finely, could have given this figure (rounded or cut)."""
-        return abs(exact - self.value) <= self.step * (1 + 1e-9)
+        """Whether the printed figure is at most one unit in its last place away."""
+        return self.verdict(exact) != DIFFERS
 
 
 def _quantity(value: Any) -> Any:

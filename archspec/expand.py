@@ -15,13 +15,14 @@ from archspec.graph import INPUT, CallNode, Graph, Node, OpNode, Ref, RepeatNode
 from archspec.ops import registry
 from archspec.scope import Scope, Variables, evaluate, make_op
 from archspec.shape import CHANNELS, Shape
-from archspec.sizes import is_array, is_symbol, whole
+from archspec.sizes import equal, is_array, is_symbol, require, show, whole
 from archspec.source import Node as Yaml
 from archspec.spec import Block, Spec, StageSteps
 from archspec.steps import Step
 
 MAX_OPS = 200_000
 MAX_REPEAT = 10_000
+MAX_ELEMENTS = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def expand_block(
 
 
 def _check_logits(spec: Spec, shape: Shape) -> None:
-    if set(shape) != {CHANNELS} or whole(shape[CHANNELS]) != spec.classes:
+    if set(shape) != {CHANNELS} or not equal(shape[CHANNELS], spec.classes):
         raise ShapeError(
             f"the head must end in one value per class (C{spec.classes}), found {shape}",
             mark=spec.head[-1].mark,
@@ -251,9 +252,9 @@ class _Expander:
             raise SpecError(
                 f"how often to repeat must be a whole number, found {count!r}", mark=times.mark
             )
-        if not varies and not 0 <= count <= MAX_REPEAT:
+        if not is_symbol(count) and not require((count >= 0) & (count <= MAX_REPEAT)):
             raise SpecError(
-                f"how often to repeat must be from 0 to {MAX_REPEAT:,}, found {count}",
+                f"how often to repeat must be from 0 to {MAX_REPEAT:,}, found {show(count)}",
                 mark=times.mark,
             )
         if not varies and count == 0:
@@ -367,5 +368,6 @@ def x0(shape: Shape) -> Tensor:
 
 def _check_size(shape: Shape) -> None:
     total = shape.numel()
-    if isinstance(total, int) and total > 1 << 40:
-        raise ShapeError(f"a tensor of {shape} would have {total:,} elements")
+    if not is_symbol(total) and not require(total <= MAX_ELEMENTS):
+        found = f"{total:,}" if isinstance(total, int) else show(total)
+        raise ShapeError(f"a tensor of {shape} would have {found} elements")

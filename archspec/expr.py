@@ -54,7 +54,8 @@ def _same(a: Any, b: Any) -> Any:
     if (is_symbol(a) or is_symbol(b)) and not isinstance(a, str) and not isinstance(b, str):
         import sympy
 
-        return sympy.Eq(a, b)  # `==` on symbols would compare how they are written
+        relation: Any = sympy.Eq  # `==` on symbols would compare how they are written
+        return relation(a, b)
     return a == b
 
 

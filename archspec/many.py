@@ -60,6 +60,8 @@ def costs(spec: Spec, values: Mapping[str, Any]) -> Costs:
             is checked even in networks that repeat it 0 times.
     """
     rows = _rows(values)
+    if rows:
+        spec.with_values(_single(values, 0), origin="values")  # unknown names, before all else
     results = {name: np.empty(rows, np.int64) for name in FIGURES}
     for start in range(0, rows, CHUNK):
         stop = min(start + CHUNK, rows)
@@ -96,7 +98,7 @@ def _blamed(
             low = middle
         except SpecError:
             high = middle
-    alone = {name: _map_arrays(value, lambda a: int(a[low])) for name, value in values.items()}
+    alone = _single(values, low)
     try:
         _count(spec, alone, 0, 1)
     except SpecError as refused:
@@ -105,6 +107,11 @@ def _blamed(
             f"network {low} ({settings}): {refused.message}", mark=refused.mark, hint=refused.hint
         )
     return error  # nothing is wrong with any one of them, but they cannot be counted together
+
+
+def _single(values: Mapping[str, Any], row: int) -> dict[str, Any]:
+    """The values of one network."""
+    return {name: _map_arrays(value, lambda a: int(a[row])) for name, value in values.items()}
 
 
 def _map_arrays(value: Any, function: Any) -> Any:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from archspec import layers
-from archspec.program import Layer, Local, Member, Name, Program, Sequence
+from archspec.program import Layer, Local, Member, Name, Program, Sequence, class_name
 
 _ROOTS: dict[str, Any] = {"torch": torch, "nn": nn, "F": F, "operator": operator}
 
@@ -71,9 +71,3 @@ def _member(member: Member) -> nn.Module:
     if isinstance(member, Sequence):
         return nn.Sequential(*(to_module(item) for item in member.items))
     return to_module(member)
-
-
-def class_name(name: str) -> str:
-    """`token_mlp` as `TokenMlp`."""
-    words = "".join(c if c.isalnum() else " " for c in name).split()
-    return "".join(word[:1].upper() + word[1:] for word in words) or "Network"

@@ -9,6 +9,7 @@ order records a permute, which copies nothing; images are channels-last in memor
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -222,3 +223,11 @@ def _local(value: Any) -> Any:
     if isinstance(value, list):
         return [_local(item) for item in value]
     return value
+
+
+def class_name(name: str) -> str:
+    """`token_mlp` as `TokenMlp`."""
+    words = "".join(c if c.isalnum() else " " for c in name).split()
+    made = "".join(word[:1].upper() + word[1:] for word in words) or "Network"
+    # words of Python, and what every emitted file imports, cannot be classes of their own
+    return f"{made}Network" if keyword.iskeyword(made) or made in ("F", "Tensor") else made

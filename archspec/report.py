@@ -79,6 +79,7 @@ def _published(spec: Spec, table: CostTable) -> dict[str, Any]:
             found[key] = {
                 "printed": quantity.text,
                 "value": quantity.value,
+                "verdict": quantity.verdict(ours),
                 "agrees": quantity.agrees(ours),
             }
     if published.top1 is not None:

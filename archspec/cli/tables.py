@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from rich import box
@@ -13,9 +14,12 @@ LETTERS = {"channels": "C", "height": "H", "width": "W", "tokens": "N"}
 
 
 def console() -> Console:
-    """stdout; wide enough for whole tables when it is not a terminal."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=120)
+    """stdout; wide enough for whole tables when it is not a terminal.
+
+    Text from specs is printed as it is: neither rich's markup nor emoji names mean anything in it.
+    """
+    width = None if sys.stdout.isatty() else 120
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def giga(value: float) -> str:
@@ -82,9 +86,8 @@ def _published(out: Console, facts: dict[str, Any]) -> None:
     parts = []
     for key, name in (("params", "parameters"), ("flops", "FLOPs")):
         if key in published:
-            same = "agrees" if published[key]["agrees"] else "differs"
-            ours = giga(facts[key])
-            parts.append(f"{name} {published[key]['printed']} (ours {ours}: {same})")
+            printed, verdict = published[key]["printed"], published[key]["verdict"]
+            parts.append(f"{name} {printed} (ours {giga(facts[key])}: {verdict})")
     if "top1" in published:
         parts.append(f"ImageNet top-1 {published['top1']} %")
     out.print(Text.assemble(("Published: ", "bold"), ", ".join(parts)))
@@ -173,3 +176,16 @@ def show_specs(rows: list[dict[str, Any]]) -> None:
     out.print(
         "Parameters and FLOPs are exact counts; top-1 is what the paper prints (ImageNet-1k)."
     )
+
+
+def show_ops(rows: list[dict[str, Any]]) -> None:
+    """What `archspec ops` prints."""
+    from archspec.cli.ops import signature
+
+    out = console()
+    table = _table("ops (… is required; 'archspec ops OP' tells all about one)")
+    table.add_column("op and arguments", max_width=62)
+    table.add_column("what it does")
+    for row in rows:
+        table.add_row(signature(row), row["about"].splitlines()[0])
+    out.print(table)

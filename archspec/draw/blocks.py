@@ -58,8 +58,13 @@ class Blocks:
         key = self.signature(graph)
         if key in self._found:
             return
-        same = sum(block.graph.name == graph.name for block in self)
-        title = f"{graph.name} ({same + 1})" if same else graph.name
+        name = _name(graph, where)
+        same = sum(
+            _name(block.graph, block.where) == name
+            for block in self
+            if block.graph.kind not in ("network", "stage")
+        )
+        title = f"{name} ({same + 1})" if same else name
         self._found[key] = Block(title, graph, where)
         where = graph.name if graph.kind == "stage" else where
         for node in graph.nodes:
@@ -89,6 +94,13 @@ class Blocks:
                 what = (str(node.times), bodies)
             parts.append((node.id, node.inputs, what))
         return tuple(parts)
+
+
+def _name(graph: Graph, where: str) -> str:
+    """A block's name; steps that are repeated without one are the layer of their stage."""
+    if graph.kind != "layer":
+        return graph.name
+    return f"{where} {'layer' if graph.name == 'layers' else graph.name}"
 
 
 def _arguments(node: OpNode) -> Hashable:

@@ -106,11 +106,24 @@ def _item(node: Node, blocks: Blocks) -> Item:
         words = details(op, node.input_shapes)
         return Item(key, "op", family(op), op.name, _given(node.id, op.name), words, outputs)
     if isinstance(node, CallNode):
+        sole = sole_op(node.graph)
+        if sole is not None:
+            words = details(sole.op, sole.input_shapes)
+            return Item(key, "op", family(sole.op), sole.op.name, node.id, words, outputs)
         title = blocks.title(node.graph)
         given = _given(node.id, node.graph.name)
         return Item(key, "block", "block", title, given, outputs=outputs)
     titles = list(dict.fromkeys(blocks.title(body) for body in node.bodies))
     return Item(key, "block", "block", *_repeated(node, titles), outputs=outputs)
+
+
+def sole_op(graph: Graph) -> OpNode | None:
+    """The op that a block is only a name for; such a block is drawn as the op."""
+    acting = [node for node in graph.nodes if not _never_acts(node)]
+    node = acting[0] if len(acting) == 1 else None
+    if not isinstance(node, OpNode) or node.op.name in JOIN_SIGNS or len(node.outputs) > 1:
+        return None
+    return node if len(graph.inputs) == len(node.inputs) else None
 
 
 def _repeated(node: RepeatNode, titles: list[str]) -> tuple[str, str, tuple[str, ...]]:

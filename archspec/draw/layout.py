@@ -7,7 +7,7 @@ runs beside the boxes, in a lane of its own. Lengths are points (1/72 inch); y g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from archspec.draw.diagram import Diagram, Wire
@@ -16,12 +16,16 @@ from archspec.draw.order import Layers, Point, ordered, spread
 Size = tuple[float, float]
 XY = tuple[float, float]
 
-STEM = 14.0
+STEM = 16.0
 """The straight piece under an output, beside which its shape is written."""
-ROUTE = 20.0
+ROUTE = 18.0
 """The height in which edges change their column."""
 TRACK = 5.0
 """Between two lines that run side by side."""
+ENTRY = 9.0
+"""The straight piece with the arrow's head, over an input."""
+LABEL = 4.0
+"""From a stem to the text beside it."""
 SIDE = 12.0
 """Between a residual path's lane and what it passes."""
 
@@ -82,6 +86,24 @@ class Layout:
     width: float = 0.0
     height: float = 0.0
 
+    def moved(self, dx: float, width: float, height: float) -> Layout:
+        """The same, `dx` further to the right, with its size filled in."""
+
+        def box(old: Box) -> Box:
+            return Box(old.x + dx, old.y, old.width, old.height)
+
+        return Layout(
+            {key: box(old) for key, old in self.boxes.items()},
+            [
+                Line(line.wire, tuple((x + dx, y) for x, y in line.points), line.smooth)
+                for line in self.lines
+            ],
+            {wire: box(old) for wire, old in self.ghosts.items()},
+            {key: (x + dx, y) for key, (x, y) in self.stems.items()},
+            width,
+            height,
+        )
+
 
 def arrange(
     diagram: Diagram,
@@ -97,22 +119,7 @@ def arrange(
         label_width: the width of a shape's text, which stands right of the stem.
         ghost: the size of an 'identity' box on an edge that passes beside others.
     """
-    skips = residuals(diagram)
-    layers = ordered(diagram, skips, identities(diagram, skips))
-    room = _room(diagram, layers, sizes, label_width, ghost)
-    xs = spread(layers, room)
-    ys, gaps = _rows(layers, sizes, skips, ghost)
-    layout = Layout()
-    for point, x in xs.items():
-        if point.item is not None:
-            width, height = sizes[point.item]
-            layout.boxes[point.item] = Box(x, ys[layers.row(point)], width, height)
-        elif point.wire is not None and point in layers.ghosts:
-            layout.ghosts[point.wire] = Box(x, ys[layers.row(point)], *ghost)
-    _stems(diagram, layout)
-    _ordinary(layers, layout, xs, ys, gaps)
-    _lanes(layers, layout, skips, gaps, label_width, diagram, room, xs)
-    return _moved(layout, layers, room, xs)
+    return _Arrangement(diagram, sizes, label_width, ghost).layout()
 
 
 # -- which wires are what ----------------------------------------------------------------------
@@ -120,218 +127,227 @@ def arrange(
 
 def residuals(diagram: Diagram) -> frozenset[Wire]:
     """Wires that skip what the other input of a join of two has gone through."""
-    import networkx as nx
-
-    flow = nx.DiGraph([(wire.source, wire.target) for wire in diagram.wires])
-    found = set()
-    for item in diagram.items:
-        wires = [wire for wire in diagram.wires if wire.target == item.key]
-        if item.kind != "join" or len(wires) != 2:
-            continue
-        for wire, other in (wires, wires[::-1]):
-            if wire.source != other.source and wire.source in nx.ancestors(flow, other.source):
-                found.add(wire)
-    return frozenset(found)
+    joins = {item.key for item in diagram.items if item.kind == "join"}
+    return frozenset(
+        wire for wire, many in _bypasses(diagram) if many == 2 and wire.target in joins
+    )
 
 
-def identities(diagram: Diagram, skips: Iterable[Wire]) -> frozenset[Wire]:
+def identities(diagram: Diagram) -> frozenset[Wire]:
     """Wires that are a branch by themselves: past the ops on all other branches of a join."""
+    return frozenset(wire for wire, _ in _bypasses(diagram)) - residuals(diagram)
+
+
+def _bypasses(diagram: Diagram) -> Iterator[tuple[Wire, int]]:
+    """Wires past all that feeds the other inputs of their target, and how many inputs it has.
+
+    A part of a split is none: what passes by is another tensor.
+    """
     import networkx as nx
 
     flow = nx.DiGraph([(wire.source, wire.target) for wire in diagram.wires])
-    found = set()
-    for item in diagram.items:
-        wires = [wire for wire in diagram.wires if wire.target == item.key]
-        if len(wires) < 2:
+    forks = {item.key for item in diagram.items if len(item.outputs) == 1}
+    into: dict[str, list[Wire]] = {}
+    for wire in diagram.wires:
+        into.setdefault(wire.target, []).append(wire)
+    for wires in into.values():
+        if len(wires) == 1:
             continue
+        above = {wire: nx.ancestors(flow, wire.source) for wire in wires}
         for wire in wires:
-            others = [other for other in wires if other is not wire]
-            if wire not in skips and all(
-                wire.source in nx.ancestors(flow, other.source) for other in others
-            ):
-                found.add(wire)
-    return frozenset(found)
+            others = (above[other] for other in wires if other is not wire)
+            if wire.source in forks and all(wire.source in sources for sources in others):
+                yield wire, len(wires)
 
 
 # -- coordinates -------------------------------------------------------------------------------
 
 
-def _room(
-    diagram: Diagram,
-    layers: Layers,
-    sizes: Mapping[str, Size],
-    label_width: Callable[[str], float],
-    ghost: Size,
-) -> dict[Point, tuple[float, float]]:
-    """What each point needs to the left and to the right of its centre, labels included."""
-    outputs = {item.key: item.outputs for item in diagram.items}
-    room = {}
-    for layer in layers.rows:
-        for point in layer:
-            if point.item is None:
-                half = ghost[0] / 2 if point in layers.ghosts else 4.0
-                room[point] = (half, half)
-                continue
-            half = sizes[point.item][0] / 2
-            right = half
-            if outputs[point.item]:
-                last = _port_x(sizes[point.item][0], len(outputs[point.item]) - 1,
-                               len(outputs[point.item]))  # fmt: skip
-                right = max(half, last + 5 + label_width(outputs[point.item][-1]))
-            room[point] = (half, right)
-    return room
-
-
-def _port_x(width: float, port: int, count: int) -> float:
-    """An output's place along the bottom of its box, from the centre."""
-    return width * ((port + 0.5) / count - 0.5)
-
-
-def _rows(
-    layers: Layers, sizes: Mapping[str, Size], skips: Iterable[Wire], ghost: Size
-) -> tuple[list[float], list[_Gap]]:
-    """The y of each layer's centre, and the gap under each layer."""
-    ys, gaps, y = [], [], 0.0
-    for index, layer in enumerate(layers.rows):
-        height = max(
-            sizes[point.item][1]
-            if point.item is not None
-            else (ghost[1] if point in layers.ghosts else 0.0)
-            for point in layer
-        )
-        leaving = {
-            (wire.source, wire.port)
-            for wire in skips
-            if layers.row_of_item(wire.source) == index
-        }
-        arriving = {
-            wire for wire in skips if layers.row_of_item(wire.target) == index + 1
-            and not layers.is_last(wire.target)
-        }  # fmt: skip
-        ys.append(y + height / 2)
-        top = y + height
-        start = top + STEM + TRACK * len(leaving)
-        end = start + ROUTE
-        gaps.append(_Gap(top, start, end, sorted(leaving), sorted(arriving, key=repr)))
-        y = end + TRACK * len(arriving)
-    return ys, gaps
-
-
 @dataclass(frozen=True, slots=True)
 class _Gap:
-    """The space between two layers: stems down to `start`, bends, tracks from `end` on."""
+    """The space under a layer: stems and tracks that leave, bends, tracks that arrive, entries."""
 
     top: float
     start: float
+    """Where bends start."""
     end: float
-    leaving: list[tuple[str, int]]
-    arriving: list[Wire]
+    """Where they end."""
+    leaving: tuple[tuple[str, int], ...]
+    """Outputs from which residual paths leave, a track each."""
+    arriving: tuple[Wire, ...]
+    """Residual paths that come in from above, because the side of their join is not free."""
 
 
-def _stems(diagram: Diagram, layout: Layout) -> None:
-    for item in diagram.items:
-        box = layout.boxes[item.key]
-        for port in range(len(item.outputs)):
-            x = box.x + _port_x(box.width, port, len(item.outputs))
-            layout.stems[item.key, port] = (x, box.bottom)
+class _Arrangement:
+    """One run of the method."""
 
+    def __init__(
+        self,
+        diagram: Diagram,
+        sizes: Mapping[str, Size],
+        label_width: Callable[[str], float],
+        ghost: Size,
+    ) -> None:
+        self.diagram, self.sizes, self.ghost = diagram, sizes, ghost
+        self.skips = residuals(diagram)
+        self.layers = ordered(diagram, self.skips, identities(diagram))
+        self.reach = {
+            point: self._reach(point, label_width) for row in self.layers.rows for point in row
+        }
+        self.xs = spread(self.layers, self._room())
+        self.ys: list[float] = []
+        self.gaps: list[_Gap] = []
+        self._rows()
+        self.out = Layout()
 
-def _ordinary(
-    layers: Layers, layout: Layout, xs: Mapping[Point, float], ys: list[float], gaps: list[_Gap]
-) -> None:
-    """Lines from layer to layer; those that enter one box are spread along its top."""
-    entries: dict[str, list[tuple[float, int, Wire]]] = {}
-    for wire, chain in layers.chains.items():
-        before = chain[-2]
-        x = xs[before] if before.item is None else layout.stems[wire.source, wire.port][0]
-        entries.setdefault(wire.target, []).append((x, wire.position, wire))
-    places = {}
-    for target, arrivals in entries.items():
-        box = layout.boxes[target]
-        arrivals.sort(key=lambda entry: entry[:2])
-        for index, (_, _, wire) in enumerate(arrivals):
-            usable = box.width * (0.7 if len(arrivals) < 4 else 0.9)
-            places[wire] = (box.x + _port_x(usable, index, len(arrivals)), box.top)
-    for wire, chain in layers.chains.items():
-        points = [layout.stems[wire.source, wire.port]]
-        for index, point in enumerate(chain[1:], start=1):
-            row = layers.row(point)
-            points.append((points[-1][0], gaps[row - 1].start))
-            if index == len(chain) - 1:
-                x, top = places[wire]
-                points += [(x, gaps[row - 1].end), (x, top)]
-            else:
-                points += [(xs[point], gaps[row - 1].end), (xs[point], gaps[row].top)]
-        layout.lines.append(Line(wire, _distinct(points), smooth=True))
+    def layout(self) -> Layout:
+        self._boxes()
+        self._ordinary()
+        self._residual()
+        left = min(x - self.reach[point][0] for point, x in self.xs.items())
+        right = max(x + self.reach[point][1] for point, x in self.xs.items())
+        right = max([right, *(x for line in self.out.lines for x, _ in line.points)])
+        bottom = max(box.bottom for box in self.out.boxes.values())
+        return self.out.moved(-left, right - left, bottom)
 
+    def _size(self, point: Point) -> Size:
+        if point.item is not None:
+            return self.sizes[point.item]
+        return self.ghost if point in self.layers.ghosts else (4.0, 0.0)
 
-def _distinct(points: list[XY]) -> tuple[XY, ...]:
-    return tuple(p for i, p in enumerate(points) if i == 0 or p != points[i - 1])
+    def _reach(self, point: Point, label_width: Callable[[str], float]) -> tuple[float, float]:
+        """How far a point's box and labels reach to the left and to the right of its centre."""
+        half = self._size(point)[0] / 2
+        if point.item is None:
+            return (half, half)
+        outputs = next(item.outputs for item in self.diagram.items if item.key == point.item)
+        if not outputs:
+            return (half, half)
+        stem = _port_x(2 * half, len(outputs) - 1, len(outputs))
+        return (half, max(half, stem + LABEL + label_width(outputs[-1])))
 
+    def _room(self) -> dict[Point, float]:
+        """The half-width that each point gets; similar ones the same, so that branches stand evenly.
+        """
+        room = {}
+        for row in self.layers.rows:
+            needed = {point: max(self.reach[point]) for point in row}
+            for point in row:
+                alike = [n for n in needed.values() if n <= 1.6 * needed[point]]
+                room[point] = max(alike)
+        return room
 
-def _lanes(
-    layers: Layers,
-    layout: Layout,
-    skips: Iterable[Wire],
-    gaps: list[_Gap],
-    label_width: Callable[[str], float],
-    diagram: Diagram,
-    room: Mapping[Point, tuple[float, float]],
-    xs: Mapping[Point, float],
-) -> None:
-    """Residual paths: out under the stem, down a lane at the right, back in from the side."""
-    taken: list[tuple[int, int, float]] = []
+    def _rows(self) -> None:
+        """The y of each layer's centre, and the gap under it."""
+        y = 0.0
+        row_of = self.layers.row_of
+        for index, row in enumerate(self.layers.rows):
+            height = max(self._size(point)[1] for point in row)
+            leaving = {(w.source, w.port) for w in self.skips if row_of(w.source) == index}
+            arriving = [
+                wire
+                for wire in self.diagram.wires
+                if wire in self.skips
+                and row_of(wire.target) == index + 1
+                and not self.layers.is_last(wire.target)
+            ]
+            start = y + height + STEM + TRACK * len(leaving)
+            end = start + (ROUTE if self._bends(index) else ROUTE / 2)
+            self.ys.append(y + height / 2)
+            self.gaps.append(
+                _Gap(y + height, start, end, tuple(sorted(leaving)), tuple(arriving))
+            )
+            y = end + TRACK * len(arriving) + ENTRY
 
-    def rows(wire: Wire) -> tuple[int, int]:
-        return layers.row_of_item(wire.source), layers.row_of_item(wire.target)
+    def _bends(self, index: int) -> bool:
+        """Whether wires change their column under a layer."""
+        rows = self.layers.rows
+        return len(rows[index]) > 1 or (index + 1 < len(rows) and len(rows[index + 1]) > 1)
 
-    for wire in sorted(skips, key=lambda w: (rows(w)[1] - rows(w)[0], rows(w), w.source)):
-        first, last = rows(wire)
-        passed = [p for row in layers.rows[first : last + 1] for p in row]
-        lane = max(xs[p] + room[p][1] for p in passed) + SIDE
-        for start, end, x in taken:
-            if start < last and first < end:
-                lane = max(lane, x + SIDE)
-        taken.append((first, last, lane))
-        x, bottom = layout.stems[wire.source, wire.port]
-        gap = gaps[first]
-        out = gap.top + STEM + TRACK * gap.leaving.index((wire.source, wire.port))
-        points = [(x, bottom), (x, out), (lane, out)]
-        box = layout.boxes[wire.target]
-        if layers.is_last(wire.target):
-            points += [(lane, box.y), (box.right, box.y)]
+    def _boxes(self) -> None:
+        for point, x in self.xs.items():
+            box = Box(x, self.ys[point.row], *self._size(point))
+            if point.item is not None:
+                self.out.boxes[point.item] = box
+            elif point.wire is not None and point in self.layers.ghosts:
+                self.out.ghosts[point.wire] = box
+        for item in self.diagram.items:
+            box = self.out.boxes[item.key]
+            for port in range(len(item.outputs)):
+                x = box.x + _port_x(box.width, port, len(item.outputs))
+                self.out.stems[item.key, port] = (x, box.bottom)
+
+    def _entries(self) -> dict[Wire, XY]:
+        """Where each ordinary wire enters its target: spread along the top, in their order."""
+        arrivals: dict[str, list[tuple[float, int, Wire]]] = {}
+        for wire, chain in self.layers.chains.items():
+            before = chain[-2]
+            x = self.xs[before] if before.item is None else self.out.stems[_output(wire)][0]
+            arrivals.setdefault(wire.target, []).append((x, wire.position, wire))
+        joins = {item.key for item in self.diagram.items if item.kind == "join"}
+        places = {}
+        for target, wires in arrivals.items():
+            box = self.out.boxes[target]
+            usable = box.width * (0.7 if len(wires) < 4 else 0.95)
+            if target in joins:
+                usable = 0.0  # a circle has no top to spread along
+            for index, (_, _, wire) in enumerate(sorted(wires, key=lambda entry: entry[:2])):
+                places[wire] = (box.x + _port_x(usable, index, len(wires)), box.top)
+        return places
+
+    def _ordinary(self) -> None:
+        """Lines from layer to layer."""
+        entries = self._entries()
+        for wire, chain in self.layers.chains.items():
+            points = [self.out.stems[_output(wire)]]
+            for point in chain[1:]:
+                above = self.gaps[point.row - 1]
+                points.append((points[-1][0], above.start))
+                if point is chain[-1]:
+                    x, top = entries[wire]
+                    points += [(x, above.end), (x, top)]
+                else:
+                    below = self.gaps[point.row].top
+                    points += [(self.xs[point], above.end), (self.xs[point], below)]
+            kept = [p for i, p in enumerate(points) if i == 0 or p != points[i - 1]]
+            self.out.lines.append(Line(wire, tuple(kept), smooth=True))
+
+    def _residual(self) -> None:
+        """Residual paths: out under the stem, down a lane at the right, back in from the side."""
+
+        def rows(wire: Wire) -> tuple[int, int]:
+            return self.layers.row_of(wire.source), self.layers.row_of(wire.target)
+
+        taken: list[tuple[int, int, float]] = []
+        for wire in sorted(self.skips, key=lambda w: (rows(w)[1] - rows(w)[0], rows(w), w.port)):
+            first, last = rows(wire)
+            passed = [point for row in self.layers.rows[first : last + 1] for point in row]
+            lane = max(self.xs[point] + self.reach[point][1] for point in passed) + SIDE
+            for start, end, x in taken:
+                if start < last and first < end:
+                    lane = max(lane, x + SIDE)
+            taken.append((first, last, lane))
+            self.out.lines.append(Line(wire, self._beside(wire, lane, first, last), smooth=False))
+
+    def _beside(self, wire: Wire, lane: float, first: int, last: int) -> tuple[XY, ...]:
+        gap = self.gaps[first]
+        x, bottom = self.out.stems[_output(wire)]
+        y = gap.top + STEM + TRACK * gap.leaving.index(_output(wire))
+        box = self.out.boxes[wire.target]
+        if self.layers.is_last(wire.target):
+            back: tuple[XY, ...] = ((lane, box.y), (box.right, box.y))
         else:
-            above = gaps[last - 1]
+            above = self.gaps[last - 1]
             track = above.end + TRACK * above.arriving.index(wire)
             enter = box.x + box.width / 4
-            points += [(lane, track), (enter, track), (enter, box.top)]
-        layout.lines.append(Line(wire, tuple(points), smooth=False))
+            back = ((lane, track), (enter, track), (enter, box.y))
+        return ((x, bottom), (x, y), (lane, y), *back)
 
 
-def _moved(
-    layout: Layout,
-    layers: Layers,
-    room: Mapping[Point, tuple[float, float]],
-    xs: Mapping[Point, float],
-) -> Layout:
-    """The layout with its top left corner at (0, 0)."""
-    left = min(xs[point] - room[point][0] for point in xs)
-    right = max(xs[point] + room[point][1] for point in xs)
-    bottom = max(box.bottom for box in layout.boxes.values())
-    for line in layout.lines:
-        right = max(right, *(x for x, _ in line.points))
+def _output(wire: Wire) -> tuple[str, int]:
+    return (wire.source, wire.port)
 
-    def box(old: Box) -> Box:
-        return Box(old.x - left, old.y, old.width, old.height)
 
-    return Layout(
-        {key: box(old) for key, old in layout.boxes.items()},
-        [
-            Line(line.wire, tuple((x - left, y) for x, y in line.points), line.smooth)
-            for line in layout.lines
-        ],
-        {wire: box(old) for wire, old in layout.ghosts.items()},
-        {key: (x - left, y) for key, (x, y) in layout.stems.items()},
-        right - left,
-        bottom,
-    )
+def _port_x(width: float, port: int, count: int) -> float:
+    """A port's place along a side of its box, from the centre."""
+    return width * ((port + 0.5) / count - 0.5)

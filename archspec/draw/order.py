@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from archspec.draw.diagram import OUTPUT, Diagram, Wire
+from archspec.draw.diagram import Diagram, Wire
 
 SWEEPS = 8
 GAP = 16.0
@@ -40,11 +40,9 @@ class Layers:
             if point.item is not None
         }
 
-    def row_of_item(self, key: str) -> int:
+    def row_of(self, key: str) -> int:
+        """The layer that an item stands in."""
         return self._row[key]
-
-    def row(self, point: Point) -> int:
-        return point.row
 
     def is_last(self, key: str) -> bool:
         """Whether an item is the rightmost of its layer, so that its side is free."""
@@ -68,9 +66,9 @@ def ordered(diagram: Diagram, skips: Collection[Wire], identities: Collection[Wi
         for index, generation in enumerate(nx.topological_generations(flow))
         for key in generation
     }
-    place[OUTPUT] = max(place.values())
-    # a graph's inputs stand on top, but a late one stands just above its first reader
-    rows: list[list[Point]] = [[] for _ in range(place[OUTPUT] + 1)]
+    end = diagram.items[-1].key
+    place[end] = max(place.values())
+    rows: list[list[Point]] = [[] for _ in range(place[end] + 1)]
     points = {item.key: Point(item.key, row=place[item.key]) for item in diagram.items}
     chains, ghosts = {}, set()
     for wire in diagram.wires:
@@ -97,7 +95,7 @@ def _first_order(
         into.setdefault(wire.target, []).append(wire)
     found: dict[Point, None] = {}
     todo: list[Point | Wire] = [points[item.key] for item in reversed(diagram.items)]
-    todo.append(points[OUTPUT])
+    todo.append(points[diagram.items[-1].key])
     while todo:
         step = todo.pop()
         if isinstance(step, Wire):
@@ -173,37 +171,35 @@ def crossings(rows: list[list[Point]], above: Links) -> int:
 # -- columns -----------------------------------------------------------------------------------
 
 
-def spread(layers: Layers, room: Mapping[Point, tuple[float, float]]) -> dict[Point, float]:
+def spread(layers: Layers, room: Mapping[Point, float]) -> dict[Point, float]:
     """The x of every point: in order, apart, long wires straight, the rest near its neighbours."""
     xs = {}
     for row in layers.rows:
-        xs |= _apart(row, [0.0] * len(row), [1.0] * len(row), room)
+        xs |= _apart(row, [0.0] * len(row), room)
     pulls: dict[Point, list[tuple[Point, float]]] = {}
     for chain in layers.chains.values():
         for upper, lower in zip(chain, chain[1:], strict=False):
-            weight = (1.0, 2.0, 8.0)[(upper.item is None) + (lower.item is None)]
+            weight = 8.0 if upper.item is None and lower.item is None else 1.0
             pulls.setdefault(upper, []).append((lower, weight))
             pulls.setdefault(lower, []).append((upper, weight))
     for sweep in range(3 * SWEEPS):
         sides = {0: (-1,), 1: (1,)}.get(sweep % 3, (-1, 1))
         for row in layers.rows if sweep % 2 == 0 else layers.rows[::-1]:
-            wanted, weights = [], []
+            wanted = []
             for point in row:
                 near = [p for p in pulls.get(point, ()) if p[0].row - point.row in sides]
                 total = sum(weight for _, weight in near)
                 wanted.append(
                     sum(xs[end] * weight for end, weight in near) / total if near else xs[point]
                 )
-                weights.append(total or 0.1)
-            xs |= _apart(row, wanted, weights, room)
+            xs |= _apart(row, wanted, room)
     return xs
 
 
 def _apart(
     row: list[Point],
     wanted: list[float],
-    weights: list[float],
-    room: Mapping[Point, tuple[float, float]],
+    room: Mapping[Point, float],
 ) -> dict[Point, float]:
     """The places nearest to `wanted` (least squares) that keep the order and the distance."""
     # Taking the least possible place of each off turns "apart" into "not decreasing", which the
@@ -211,13 +207,13 @@ def _apart(
     least, offsets = 0.0, []
     for index, point in enumerate(row):
         if index:
-            least += room[row[index - 1]][1] + GAP + room[point][0]
+            least += room[row[index - 1]] + GAP + room[point]
         offsets.append(least)
-    pools: list[tuple[float, float, int]] = []  # mean, weight, how many
-    for target, offset, weight in zip(wanted, offsets, weights, strict=True):
-        pools.append((target - offset, weight, 1))
+    pools: list[tuple[float, int]] = []  # mean, how many
+    for target, offset in zip(wanted, offsets, strict=True):
+        pools.append((target - offset, 1))
         while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
-            (a, v, m), (b, w, n) = pools[-2:]
-            pools[-2:] = [((a * v + b * w) / (v + w), v + w, m + n)]
-    means = [mean for mean, _, many in pools for _ in range(many)]
+            (a, m), (b, n) = pools[-2:]
+            pools[-2:] = [((a * m + b * n) / (m + n), m + n)]
+    means = [mean for mean, many in pools for _ in range(many)]
     return {p: mean + offset for p, mean, offset in zip(row, means, offsets, strict=True)}

@@ -48,6 +48,11 @@ class _Card:
     """Text, and the share of the network's total."""
 
     @property
+    def entry(self) -> float:
+        """The x at which the line comes in, from the sketch's left."""
+        return self.sketch.layout.boxes[self.sketch.diagram.items[0].key].x
+
+    @property
     def height(self) -> float:
         return max(self.sketch.height, 40.0 + 26.0 * len(self.figures))
 
@@ -67,8 +72,10 @@ class Overview:
             for node in graph.nodes
             if isinstance(node, CallNode)
         ]  # fmt: skip
-        self.inner = max((card.sketch.width for card in self.cards), default=80.0)
-        self.card_width = _FIGURES + self.inner + 3 * PAD
+        # all stages are entered on one vertical line
+        self.axis = _FIGURES + 2 * PAD + max((card.entry for card in self.cards), default=40.0)
+        after = max((card.sketch.width - card.entry for card in self.cards), default=40.0)
+        self.card_width = self.axis + after + PAD
         self.columns = self._columns()
         self.width = len(self.columns) * (self.card_width + _TURN) - _TURN
         self.height = max(map(self._height, self.columns)) + 2 * _PILL
@@ -91,7 +98,7 @@ class Overview:
     def paint(self, canvas: Canvas, left: float, top: float) -> None:
         """Paint it with its top left corner at a spot."""
         x, y = left, top
-        axis = x + self.card_width - PAD - self.inner / 2
+        axis = x + self.axis
         self._pill(canvas, axis, y + 11, "image")
         canvas.text(axis + 4, y + 33, shape_text(self.graph.inputs[0]), SHAPE_SIZE, align="left",
                     colour=QUIET)  # fmt: skip
@@ -102,8 +109,8 @@ class Overview:
                 axis += self.card_width + _TURN
             y = top + _PILL
             for index, card in enumerate(column):
-                shift = axis - card.sketch.width / 2
-                enter = (shift + card.sketch.layout.boxes["input 0"].x, y)
+                shift = axis - card.entry
+                enter = (axis, y)
                 if number and not index:
                     turn = x - _TURN / 2
                     canvas.line([last, (last[0], last[1] + 12), (turn, last[1] + 12),

@@ -20,6 +20,8 @@ from archspec.draw.style import (
 
 LEADING = 1.3
 """From one line of text to the next, in font sizes."""
+NARROWEST = 76.0
+"""The least width of a box."""
 JOIN = 17.0
 """The diameter of an elementwise join."""
 PAD = 14.0
@@ -65,7 +67,7 @@ class Sketch:
             if box.height or item.title != "input":
                 for port, shape in enumerate(item.outputs):
                     x, y = layout.stems[item.key, port]
-                    canvas.text(x + left + 4, y + top + 8, shape, SHAPE_SIZE, align="left",
+                    canvas.text(x + left + 4, y + top + 7, shape, SHAPE_SIZE, align="left",
                                 colour=QUIET)  # fmt: skip
 
 
@@ -75,7 +77,7 @@ def sketch(diagram: Diagram, *, ends: bool = True) -> Sketch:
         item.key: (0.0, 0.0) if item.kind == "end" and not ends else _size(item)
         for item in diagram.items
     }
-    ghost = (text_width(GHOST, DETAIL_SIZE, italic=True) + 14, 16.0)
+    ghost = (NARROWEST, 18.0)
     layout = arrange(diagram, sizes, lambda text: text_width(text, SHAPE_SIZE), ghost)
     return Sketch(diagram, layout)
 
@@ -95,7 +97,7 @@ def _size(item: Item) -> Size:
     height = sum(size * LEADING for _, size in lines) + 8
     if item.kind == "end":
         return (wide + 20, height)
-    return (max(wide + 18, several, 76.0), height)
+    return (max(wide + 18, several, NARROWEST), height)
 
 
 def _title_width(item: Item) -> float:
@@ -133,11 +135,11 @@ def _paint_item(
 
 @dataclass(frozen=True)
 class Panel:
-    """A block's sketch under a heading, in a frame."""
+    """A block under a heading, in a frame; a long one in several columns."""
 
     title: str
     subtitle: str
-    sketch: Sketch
+    columns: tuple[Sketch, ...]
     size: Size = field(init=False)
 
     def __post_init__(self) -> None:
@@ -145,8 +147,13 @@ class Panel:
             text_width(self.title, HEADING_SIZE, bold=True),
             text_width(self.subtitle, DETAIL_SIZE),
         )
-        width = max(self.sketch.width, words) + 2 * PAD
-        object.__setattr__(self, "size", (width, self.sketch.height + HEAD + 2 * PAD))
+        height = max(sketch.height for sketch in self.columns)
+        size = (max(self._width, words) + 2 * PAD, height + HEAD + 2 * PAD)
+        object.__setattr__(self, "size", size)
+
+    @property
+    def _width(self) -> float:
+        return sum(sketch.width + 2 * PAD for sketch in self.columns) - 2 * PAD
 
     def paint(self, canvas: Canvas, left: float, top: float) -> None:
         """Paint it with its top left corner at a spot."""
@@ -157,4 +164,7 @@ class Panel:
                     bold=True, colour=accent)  # fmt: skip
         canvas.text(left + PAD, top + PAD + 22, self.subtitle, DETAIL_SIZE, align="left",
                     colour=QUIET)  # fmt: skip
-        self.sketch.paint(canvas, left + (width - self.sketch.width) / 2, top + PAD + HEAD)
+        x = left + (width - self._width) / 2
+        for sketch in self.columns:
+            sketch.paint(canvas, x, top + PAD + HEAD)
+            x += sketch.width + 2 * PAD

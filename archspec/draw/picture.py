@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
 from archspec.cost import count
 from archspec.draw.blocks import Block, Blocks
 from archspec.draw.canvas import Canvas, settings, suffix, text_width
-from archspec.draw.diagram import Diagram, diagram
+from archspec.draw.diagram import Diagram, diagram, sole_op
+from archspec.draw.fold import folded
 from archspec.draw.labels import JOIN_SIGNS, quantity
 from archspec.draw.overview import Overview, is_large
 from archspec.draw.panel import Panel, sketch
@@ -19,7 +19,7 @@ from archspec.graph import Graph
 MARGIN = 20.0
 GUTTER = 16.0
 """Between panels."""
-ASPECT = 1.6
+ASPECT = 1.5
 """Width by height that a picture with many blocks aims at."""
 
 
@@ -41,7 +41,7 @@ def draw(graph: Graph, path: Path, *, block: str | None = None) -> None:
     with settings():
         diagrams = [diagram(entry.graph, blocks) for entry in chosen]
         panels = [
-            Panel(entry.title, _subtitle(entry, graph), sketch(drawn))
+            Panel(entry.title, _subtitle(entry, graph), tuple(map(sketch, folded(drawn))))
             for entry, drawn in zip(chosen, diagrams, strict=True)
         ]
         overview = Overview(graph, blocks) if block is None and graph.kind == "network" else None
@@ -55,7 +55,8 @@ def _own_panels(graph: Graph, blocks: Blocks) -> list[Block]:
     return [
         entry
         for entry in blocks
-        if entry.graph.kind in ("block", "layer")
+        if (entry.graph.kind == "layer")
+        or (entry.graph.kind == "block" and sole_op(entry.graph) is None)
         or (entry.graph.kind == "stage" and is_large(entry.graph, blocks))
         or (entry.graph is graph and graph.kind != "network")
     ]
@@ -71,11 +72,11 @@ def _sheet(
     graph: Graph, overview: Overview | None, panels: list[Panel], diagrams: Iterable[Diagram]
 ) -> Canvas:
     head = 52.0 if overview is not None else 0.0
-    places, width, height = _packed(panels, overview.height if overview is not None else 0.0)
-    left = 0.0
+    left = least = 0.0
     if overview is not None:
-        left = overview.width + (GUTTER * 1.5 if panels else 0.0)
-        height = max(height, overview.height)
+        left, least = overview.width + (GUTTER * 1.5 if panels else 0.0), overview.height
+    places, width, height = _packed(panels, left, least)
+    height = max(height, least)
     title, facts = graph.name, _facts(graph) if overview is not None else ""
     words = max(text_width(title, NAME_SIZE, bold=True), text_width(facts, TITLE_SIZE))
     total = max(left + width, words if overview is not None else 0.0)
@@ -103,23 +104,45 @@ def _facts(graph: Graph) -> str:
 
 
 def _packed(
-    panels: list[Panel], at_least: float
+    panels: list[Panel], beside: float, at_least: float
 ) -> tuple[list[tuple[float, float]], float, float]:
-    """Panels in columns, in their order: the place of each, the width and height of all."""
+    """Panels in columns, in such heights that the picture comes near its aspect.
+
+    Args:
+        beside: the width of what stands at the left.
+        at_least: its height.
+
+    Returns:
+        The place of each panel, and the width and height of all.
+    """
     if not panels:
         return [], 0.0, 0.0
-    area = sum((w + GUTTER) * (h + GUTTER) for w, h in (panel.size for panel in panels))
-    limit = max(at_least, math.sqrt(area / ASPECT), *(panel.size[1] for panel in panels))
-    places = []
-    x = y = widest = tallest = 0.0
+    lowest = max([at_least, *(panel.size[1] for panel in panels)])
+    tries = [_columns(panels, lowest * (1 + step / 8)) for step in range(33)]
+    return min(tries, key=lambda t: max((beside + t[1]) / ASPECT, t[2], at_least))
+
+
+def _columns(
+    panels: list[Panel], limit: float
+) -> tuple[list[tuple[float, float]], float, float]:
+    """Each panel in the first column in which it finds room under a limit."""
+    columns: list[list[Panel]] = []
     for panel in panels:
-        width, height = panel.size
-        if y and y + height > limit:
-            x, y, widest = x + widest + GUTTER, 0.0, 0.0
-        places.append((x, y))
-        y += height + GUTTER
-        widest, tallest = max(widest, width), max(tallest, y - GUTTER)
-    return places, x + widest, tallest
+        free = limit - panel.size[1]
+        fitting = (c for c in columns if sum(p.size[1] + GUTTER for p in c) <= free)
+        column = next(fitting, None)
+        if column is None:
+            columns.append(column := [])
+        column.append(panel)
+    spots, x, tallest = {}, 0.0, 0.0
+    for column in columns:
+        y = 0.0
+        for panel in column:
+            spots[id(panel)] = (x, y)
+            y += panel.size[1] + GUTTER
+        x += max(panel.size[0] for panel in column) + GUTTER
+        tallest = max(tallest, y - GUTTER)
+    return [spots[id(panel)] for panel in panels], x - GUTTER, tallest
 
 
 # -- legend ------------------------------------------------------------------------------------

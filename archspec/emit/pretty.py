@@ -1,4 +1,4 @@
-"""Source lines that fit: a bracket stays on one line where it can, and is opened where it cannot."""
+"""Source lines that fit: a bracket stays on one line where it can, else its items get their own."""
 
 from __future__ import annotations
 

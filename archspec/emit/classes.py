@@ -7,20 +7,16 @@ literal, what differs becomes an argument, named after the axis whose size it is
 
 from __future__ import annotations
 
-import keyword
-from collections.abc import Iterator, Sequence as List
+from collections.abc import Iterator
+from collections.abc import Sequence as List
 from dataclasses import dataclass, field
-from fractions import Fraction
 from itertools import groupby
-from typing import Any, TypeAlias
+from typing import Any
 
-from archspec.program import Layer, Local, Name, Program, Sequence, Statement, class_name, interface
-from archspec.shape import CHANNELS, HEIGHT, TOKENS, WIDTH
-from archspec.steps import RESERVED
-
-Path: TypeAlias = "tuple[str | int, ...]"
-"""A place in a program: (member, keyword), (member, run, argument) of a sequence, or
-(statement, argument, position)."""
+from archspec.emit.arguments import Argument, Path, Slot, Value, resolve
+from archspec.lower import interface
+from archspec.program import Layer, Program, Sequence, Statement, class_name
+from archspec.shape import CHANNELS
 
 COUNT = "*"
 """In the path of a run of a sequence: how many there are."""
@@ -30,44 +26,6 @@ SIZES = frozenset(
     "num_groups channels groups".split()
 )
 """Keywords of layers that take the size of an axis, or a part or multiple of one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """What stands at a place in the source: a literal, or arithmetic on one or two arguments."""
-
-    form: str
-    names: tuple[str, ...] = ()
-
-    def text(self, prefix: str = "") -> str:
-        """As source; in a forward function the arguments are attributes, with prefix `self.`."""
-        return self.form.format(*(prefix + name for name in self.names)) if self.names else self.form
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A number in a program, and what is known about its meaning."""
-
-    path: Path
-    keyword: str
-    value: Any
-    is_size: bool = False
-    axis: str | None = None
-    """The axis whose size it probably is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """A constructor's argument, with its value in each program of the class."""
-
-    name: str
-    values: tuple[Any, ...]
-    is_size: bool
-    axis: str | None
-
-    @property
-    def annotation(self) -> str:
-        return " | ".join(dict.fromkeys(_annotation(value) for value in self.values))
 
 
 @dataclass(eq=False)
@@ -102,7 +60,9 @@ class Classes:
         for cls in self.all:
             self._find_varying(cls)
             slots = [tuple(self._slots(cls, program)) for program in cls.programs]
-            _resolve(cls, list(zip(*slots, strict=True)))
+            shapes = [program.input_shapes[0] for program in cls.programs]
+            columns = list(zip(*slots, strict=True))
+            cls.arguments, cls.values = resolve(columns, shapes, cls.sample.members)
         self._name(taken)
 
     def of(self, program: Program) -> Class:
@@ -174,7 +134,7 @@ class Classes:
             given = self._given(argument, run)
             here = (*path, argument.name)
             if argument.name in varying:
-                yield Slot(here, _plural(argument.name), given)
+                yield Slot(here, _plural(argument.name), given, is_list=True)
             else:
                 yield Slot(here, argument.name, given[0], argument.is_size, argument.axis)
 
@@ -225,122 +185,6 @@ def _layer_slots(key: str, layer: Layer, program: Program) -> Iterator[Slot]:
             yield Slot((key, name), name, value, is_size, axis if is_size else None)
 
 
-# -- from numbers to arguments -----------------------------------------------------------------------
-
-
-@dataclass
-class _Free:
-    """A number that differs, and is not the size of an axis: an argument of its own."""
-
-    slots: list[Slot]
-    values: tuple[Any, ...]
-
-
-def _resolve(cls: Class, columns: list[tuple[Slot, ...]]) -> None:
-    """Find the arguments of a class, and what to write at each slot."""
-    axes = _axis_names(cls)
-    sizes = {
-        axis: tuple(program.input_shapes[0][axis] for program in cls.programs) for axis in axes
-    }
-    used: set[str] = set()
-    free: list[_Free] = []
-    for column in columns:
-        slot, values = column[0], tuple(entry.value for entry in column)
-        if len({repr(value) for value in values}) == 1:
-            cls.values[slot.path] = Value(literal(values[0]))
-        elif slot.is_size and (found := _of_axes(values, slot.axis, sizes)) is not None:
-            form, names = found
-            used.update(names)
-            cls.values[slot.path] = Value(form, tuple(axes[name] for name in names))
-        else:
-            _collect(free, slot, values)
-    arguments = [Argument(axes[axis], sizes[axis], True, axis) for axis in axes if axis in used]
-    taken = {*axes.values(), *cls.sample.members, *RESERVED}
-    keywords = [entry.slots[0].keyword for entry in free]
-    for entry in free:
-        first = entry.slots[0]
-        name = first.keyword
-        if name in taken or keywords.count(name) > 1:
-            member = first.path[0]
-            name = f"{member}_{name}" if isinstance(member, str) else name
-        wanted, number = name, 1
-        while name in taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        taken.add(name)
-        arguments.append(Argument(name, entry.values, first.is_size, first.axis))
-        for slot in entry.slots:
-            cls.values[slot.path] = Value("{}", (name,))
-    cls.arguments = tuple(arguments)
-
-
-def _collect(free: list[_Free], slot: Slot, values: tuple[Any, ...]) -> None:
-    """Add a slot; those that are always equal and of one kind share an argument."""
-    for entry in free:
-        first = entry.slots[0]
-        alike = slot.is_size and first.is_size or slot.keyword == first.keyword
-        if alike and entry.values == values:
-            entry.slots.append(slot)
-            return
-    free.append(_Free([slot], values))
-
-
-def _axis_names(cls: Class) -> dict[str, str]:
-    """The axes of the input, the usual ones first, and what an argument for each is called."""
-    shape = cls.sample.input_shapes[0]
-    usual = [axis for axis in (CHANNELS, HEIGHT, WIDTH, TOKENS) if axis in shape]
-    bad = {*cls.sample.members, *RESERVED}
-    return {
-        axis: f"{axis}_size" if axis in bad or keyword.iskeyword(axis) else axis
-        for axis in dict.fromkeys((*usual, *shape))
-    }
-
-
-def _of_axes(
-    values: tuple[int, ...], likely: str | None, sizes: dict[str, tuple[int, ...]]
-) -> tuple[str, tuple[str, ...]] | None:
-    """Arithmetic on the sizes of axes that gives `values` in every program, if there is some."""
-    if likely in sizes and (form := _multiple(values, sizes[likely])):
-        return form, (likely,)
-    for axis, given in sizes.items():
-        if values == given:
-            return "{}", (axis,)
-    if HEIGHT in sizes and WIDTH in sizes:
-        positions = tuple(h * w for h, w in zip(sizes[HEIGHT], sizes[WIDTH], strict=True))
-        if values == positions:
-            return "{} * {}", (HEIGHT, WIDTH)
-    for axis, given in sizes.items():
-        if form := _multiple(values, given):
-            return form, (axis,)
-    return None
-
-
-def _multiple(values: tuple[int, ...], sizes: tuple[int, ...]) -> str | None:
-    ratios = {Fraction(value, size) for value, size in zip(values, sizes, strict=True)}
-    if len(ratios) > 1:
-        return None
-    ratio = ratios.pop()
-    times = "{}" if ratio.numerator == 1 else f"{ratio.numerator} * {{}}"
-    return times if ratio.denominator == 1 else f"{times} // {ratio.denominator}"
-
-
-# -- literals ----------------------------------------------------------------------------------------
-
-
-def literal(value: Any) -> str:
-    """A constant as source."""
-    if isinstance(value, Name | Local):
-        return value.name if isinstance(value, Local) else str(value)
-    if isinstance(value, str):
-        return '"' + repr(f"'{value}")[2:-1].replace('"', '\\"') + '"'
-    if isinstance(value, tuple):
-        inner = ", ".join(map(literal, value))
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
-    if isinstance(value, list):
-        return f"[{', '.join(map(literal, value))}]"
-    return repr(value)
-
-
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -349,15 +193,6 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_number, value))
     return isinstance(value, int | float)
-
-
-def _annotation(value: Any) -> str:
-    if not isinstance(value, tuple):
-        return type(value).__name__
-    kinds = [_annotation(item) for item in value]
-    if len(kinds) == 2 and isinstance(value[0], int):
-        return f"tuple[{', '.join(kinds)}]"
-    return f"tuple[{' | '.join(dict.fromkeys(kinds))}, ...]"
 
 
 def _plural(name: str) -> str:

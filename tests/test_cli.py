@@ -1,0 +1,147 @@
+"""The commands, as their users run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import archspec
+
+SMALL = ["--input", "3x64x64", "--set", "depths=[1,1,2,1]", "--set", "dim=16"]
+
+
+def run(
+    *args: str | Path, cwd: Path | None = None, code: int = 0
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "archspec", *map(str, args)],
+        cwd=cwd, capture_output=True, text=True, env={**os.environ, "COLUMNS": "120"},
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def small_model() -> torch.nn.Module:
+    spec = archspec.load("smlpnet_t")
+    return archspec.build(
+        spec.with_values({"dim": 16, "depths": [1, 1, 2, 1], "input.height": 64, "input.width": 64})
+    )
+
+
+def test_build_prints_the_checked_table() -> None:
+    out = run("build", "specs/smlpnet_t.yaml", cwd=Path(__file__).parent.parent).stdout
+    for text in (
+        "24,123,584", "5,011,528,960", "9,978,903,040", "56×56×80", "gelu ×78",
+        "24.1M (ours 24.12 M: rounds to it)", "✓ parameters and FLOPs agree",
+    ):  # fmt: skip
+        assert text in out
+
+
+def test_build_json_has_everything(tmp_path: Path) -> None:
+    facts: dict[str, Any] = json.loads(run("build", "smlpnet_t", "--json", cwd=tmp_path).stdout)
+    assert facts["name"] == "smlpnet_t"
+    assert facts["params"] == facts["measured_params"] == 24_123_584
+    assert facts["flops"] == facts["fvcore_flops"] == 5_011_528_960
+    assert facts["torch_flops"] == 2 * facts["macs"]
+    assert facts["published"]["params"]["printed"] == "24.1M"
+    assert facts["published"]["top1"] == 81.9
+    assert [stage["name"] for stage in facts["stages"]] == [
+        "stage1", "stage2", "stage3", "stage4", "head",
+    ]  # fmt: skip
+    assert sum(stage["params"] for stage in facts["stages"]) == facts["params"]
+    assert sum(stage["flops"] for stage in facts["stages"]) == facts["flops"]
+    assert all(stage["activation_bytes"] > 0 for stage in facts["stages"])
+    assert facts["fvcore_uncounted"] == {"add": 52, "gelu": 78, "mean": 1}
+    assert facts["agrees"] is True
+
+
+def test_overrides() -> None:
+    facts = json.loads(run("build", "smlpnet_t", "--json", *SMALL, "--set", "alpha=2").stdout)
+    assert facts["input"] == [3, 64, 64]
+    assert [stage["layers"] for stage in facts["stages"]] == [1, 1, 2, 1, 0]
+    assert facts["agrees"]
+    assert facts["stages"][0]["output"] == {"channels": 16, "height": 16, "width": 16}
+    plain = json.loads(run("cost", "smlpnet_t", "--json", *SMALL, "--set", "alpha=2").stdout)
+    assert {key: facts[key] for key in plain} == plain
+
+
+def test_a_difference_is_exit_code_1(tmp_path: Path) -> None:
+    """With a cost rule that is off by one, the table says where and the command fails."""
+    code = (
+        "import sys; from archspec.ops.linear import Linear; right = Linear.flops\n"
+        "Linear.flops = lambda self, x: right(self, x) + 1\n"
+        f"sys.argv = ['archspec', 'build', 'smlpnet_t', *{SMALL!r}]\n"
+        "from archspec.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "✗ the figures differ" in done.stdout
+    assert "stage1.layers.0.cross.row (linear): 65,537 FLOPs by rule, 65,536" in done.stdout
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights(suffix: str, tmp_path: Path) -> None:
+    model = small_model()
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save(model.state_dict(), path)
+    else:
+        save_file(model.state_dict(), path)
+    facts = json.loads(run("build", "smlpnet_t", "--json", *SMALL, "--weights", path).stdout)
+    assert facts["weights"] == {"file": str(path), "naming": "archspec"}
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(small_model().state_dict(), path)
+    done = run("build", "mixer_s32", "--weights", path, code=2)
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {path}: does not fit mixer_s32")
+    assert "missing: stem.embed.weight" in done.stderr
+    assert "surplus: stage1.patches.embed.weight" in done.stderr
+
+
+def test_emit_writes_the_same_network(tmp_path: Path) -> None:
+    path = tmp_path / "model.py"
+    run("build", "smlpnet_t", *SMALL, "--emit", path)
+    code = "import model, json; m = model.SmlpnetT(); print(json.dumps(list(m.state_dict())))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == list(small_model().state_dict())
+
+
+def test_specs_lists_all_with_figures() -> None:
+    rows = {row["name"]: row for row in json.loads(run("specs", "--json").stdout)}
+    assert rows["smlpnet_b"]["params"] == 65_880_408
+    assert rows["table3_sum"]["folder"] == "ablations"
+    assert "smlpnet_b" in run("specs").stdout
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "pdf", "mmd", "md"])
+def test_show(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"block.{suffix}"
+    done = run("show", "smlpnet_t", "--block", "cross", "--output", path)
+    assert done.stdout == f"wrote {path}\n"
+    assert path.stat().st_size > 300
+
+
+def test_formula_and_schema(tmp_path: Path) -> None:
+    assert "H·W·C·(H + W)" in run("formula", "smlpnet_t", "--block", "cross").stdout
+    run("schema", "--output", tmp_path / "schema.json")
+    assert json.loads((tmp_path / "schema.json").read_text())["$schema"]
+
+
+def test_no_arguments_shows_help() -> None:
+    done = subprocess.run([sys.executable, "-m", "archspec"], capture_output=True, text=True)
+    assert "build" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,88 @@
+"""Every shipped spec has the figures that its paper prints, and those derived for it.
+
+Golden numbers: parameters and FLOPs (multiply-adds as fvcore counts them, norms included) of the
+official code, adapted for the ablations; printed figures from arXiv 2109.05422, Tables 1 to 6, and
+arXiv 2105.01601, Table 1. The paper's FLOPs follow no single convention; all lie within 0.1 G.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import archspec
+from archspec import catalog
+
+# name: parameters, FLOPs in G to three places (None: not derived elsewhere)
+DERIVED: dict[str, tuple[int, float | None]] = {
+    "smlpnet_t": (24_123_584, 5.012),
+    "smlpnet_s": (48_558_136, 10.348),
+    "smlpnet_b": (65_880_408, 14.028),
+    "smlpnet_t_alpha2": (19_175_584, 3.968),
+    "dwconv_t": (22_540_776, 4.400),
+    "mixer_s32": (19_104_624, 1.005),
+    "mixer_s16": (18_528_264, None),
+    "mixer_b16": (59_880_472, 12.621),
+    "table1_local_only": (22_540_776, 4.400),
+    "table1_global_only": (19_096_384, None),
+    "table2_without_1": (65_794_392, None),
+    "table2_without_1_2": (64_293_032, None),
+    "table2_without_1_3": (49_929_032, None),
+    "table2_without_1_4": (45_128_040, None),
+    "table3_sum": (33_241_144, 7.053),
+    "table3_weighted_sum": (33_279_736, None),
+    "table4_parallel": (16_705_184, None),
+    "table4_sequential_identity": (16_705_184, None),
+    "table4_sequential": (14_234_784, None),
+    "table5_multi_stage": (22_671_936, 4.193),
+    "table5_single_stage": (30_417_656, 6.491),
+}
+EXACT_FLOPS = {
+    "smlpnet_t": 5_011_528_960,
+    "smlpnet_s": 10_348_137_984,
+    "smlpnet_b": 14_028_487_424,
+    "smlpnet_t_alpha2": 3_967_868_160,
+}
+
+
+def test_every_network_has_derived_figures() -> None:
+    networks = {
+        name
+        for name in catalog.shipped()
+        if (spec := archspec.load(name)).is_network and not spec.holes
+    }
+    assert networks == set(DERIVED)
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_derived(name: str) -> None:
+    cost = archspec.cost(name)
+    params, flops = DERIVED[name]
+    assert cost.params == params
+    if flops is not None:
+        assert round(cost.flops / 1e9, 3) == flops
+
+
+@pytest.mark.parametrize("name", EXACT_FLOPS)
+def test_exact_flops(name: str) -> None:
+    assert archspec.cost(name).flops == EXACT_FLOPS[name]
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_published(name: str) -> None:
+    published = archspec.load(name).header.published
+    cost = archspec.cost(name)
+    if published.params is not None:
+        assert published.params.agrees(cost.params)
+    if published.flops is not None:
+        assert published.flops.agrees(cost.flops)
+    assert published.params or published.flops or published.top1
+
+
+@pytest.mark.parametrize(
+    ("stages", "params"),
+    [(1, 65_791_928), (2, 64_265_928), (3, 49_783_656), (4, 44_962_952)],
+)
+def test_plain_removal_is_a_variant(stages: int, params: int) -> None:
+    """Table 2 with the sMLP taken out and nothing put in its place."""
+    skipped = {f"stages.stage{i}.vars.mixer": "skip" for i in range(1, stages + 1)}
+    assert archspec.cost(archspec.load("smlpnet_b").with_values(skipped)).params == params

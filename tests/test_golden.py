@@ -1,0 +1,49 @@
+"""The networks compute what the public reference implementations compute, from their checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import archspec
+from tests import golden
+
+SPECS = {
+    "smlpnet_t": "smlpnet_t",
+    "smlpnet_t_alpha2": "smlpnet_t_alpha2",
+    "mixer_s32_224": "mixer_s32",
+    "mixer_b16_224": "mixer_b16",
+}
+
+
+@pytest.mark.parametrize(("reference", "spec"), SPECS.items())
+def test_logits_and_figures(reference: str, spec: str, tmp_path: Path) -> None:
+    answer = golden.load(reference)
+    checkpoint = tmp_path / "reference.pth"
+    torch.save(answer.state_dict(), checkpoint)
+    model = archspec.build(spec, weights=checkpoint, dtype=torch.float64).eval()
+    with torch.no_grad():
+        logits = model(answer.image())
+    error = (logits - answer.logits).norm() / answer.logits.norm()
+    assert error < 1e-9
+    assert sum(p.numel() for p in model.parameters()) == answer.params
+    assert archspec.cost(spec).flops == answer.fvcore_flops
+
+
+def test_swapped_axes_would_be_seen(tmp_path: Path) -> None:
+    """Rows and columns have weights of one shape: only the numbers tell them apart."""
+    answer = golden.load("smlpnet_t")
+    entries = answer.state_dict()
+    swap = {"proj_h": "proh_w", "proh_w": "proj_h"}
+    swapped = {
+        ".".join(swap.get(word, word) for word in key.split(".")): value
+        for key, value in entries.items()
+    }
+    checkpoint = tmp_path / "swapped.pth"
+    torch.save(swapped, checkpoint)
+    model = archspec.build("smlpnet_t", weights=checkpoint, dtype=torch.float64).eval()
+    with torch.no_grad():
+        logits = model(answer.image())
+    assert (logits - answer.logits).norm() / answer.logits.norm() > 1e-2

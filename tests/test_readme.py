@@ -1,0 +1,77 @@
+"""The README and the documents run as they are printed.
+
+A ```yaml block is saved under the file name that the text before it gives. A ```console block is
+run; what it shows must be in the output, in that order, with … for what is left out. A ```python
+block is run, and a comment after print(…) is what it prints.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def run_console(block: str, folder: Path) -> None:
+    for command in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        line, _, shown = command.partition("\n")
+        words = shlex.split(line, comments=True)
+        assert words[0] == "archspec", f"only archspec commands are run, found {line!r}"
+        done = subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=folder, capture_output=True, text=True, env={**os.environ, "COLUMNS": "120"},
+        )  # fmt: skip
+        expected = [part for part in shown.split("…") if part.strip()]
+        wanted = (1, 2) if any("error:" in part for part in expected) else (0,)
+        assert done.returncode in wanted, f"$ {line}\n{done.stdout}{done.stderr}"
+        output, at = done.stdout + done.stderr, 0
+        for part in expected:
+            text = "\n".join(row.rstrip() for row in part.strip("\n").splitlines())
+            squeezed = "\n".join(row.rstrip() for row in output.splitlines())
+            found = squeezed.find(text.strip(), at)
+            assert found >= 0, f"$ {line}\ndoes not print\n{text}\nbut\n{squeezed}"
+            at = found
+
+
+def run_python(block: str, folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{block}\n{done.stderr}"
+    promised = re.findall(r"print\(.*\)\s+# (\d[\d_,.]*)", block)
+    for value in promised:
+        assert value in done.stdout.split()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_document(document: Path, tmp_path: Path) -> None:
+    text = document.read_text()
+    blocks = list(FENCE.finditer(text))
+    assert blocks, "a document without an example"
+    for block in blocks:
+        kind, body = block[1], block[2]
+        if kind == "yaml":
+            before = text[: block.start()].splitlines()
+            names = re.findall(r"`([\w/]+\.yaml)`", " ".join(before[-4:]))
+            if names:
+                (tmp_path / names[-1]).write_text(body)
+        elif kind == "console":
+            run_console(body, tmp_path)
+        elif kind == "python":
+            run_python(body, tmp_path)
+
+
+def test_the_check_can_fail(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="does not print"):
+        run_console("$ archspec --version\narchspec 99\n", tmp_path)
+    with pytest.raises(AssertionError):
+        run_python("raise SystemExit(1)", tmp_path)
