@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archspec.api import build, cost, emit
-    from archspec.cost import CostTable
+    from archspec.counting import CostTable
     from archspec.errors import ArchspecError, ShapeError, SpecError, WeightsError
-    from archspec.expand import expand
+    from archspec.expansion import expand
     from archspec.graph import Graph
     from archspec.many import costs
     from archspec.spec import Spec, load, loads
@@ -42,9 +42,10 @@ __all__ = [
     "loads",
 ]
 
+# No submodule has one of these names: importing it would put the module in the function's place.
 _HOME = {
-    "build": "api", "cost": "api", "emit": "api", "costs": "many", "expand": "expand",
-    "load": "spec", "loads": "spec", "Spec": "spec", "CostTable": "cost", "Graph": "graph",
+    "build": "api", "cost": "api", "emit": "api", "costs": "many", "expand": "expansion",
+    "load": "spec", "loads": "spec", "Spec": "spec", "CostTable": "counting", "Graph": "graph",
     "ArchspecError": "errors", "ShapeError": "errors", "SpecError": "errors",
     "WeightsError": "errors",
 }  # fmt: skip

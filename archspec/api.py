@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archspec.cost import CostTable, count
-from archspec.expand import expand
+from archspec.counting import CostTable, count
+from archspec.expansion import expand
 from archspec.spec import Spec, load
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def build(
 
 def emit(spec: Spec | str | Path) -> str:
     """The network as the text of one PyTorch source file that imports torch only."""
-    from archspec.emit import emit as emit_program
+    from archspec.codegen import emit as emit_program
     from archspec.lower import lower
 
     spec = _spec(spec)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from archspec.errors import Mark, SpecError, did_you_mean
+from archspec.errors import SpecError, brief, suggestion
 
 FOLDER = Path(__file__).parent / "specs"
 SUFFIXES = (".yaml", ".yml")
@@ -38,13 +39,18 @@ def find(name: str | Path, near: Path | None = None) -> Path:
     candidates = [path] if near is None else [near / path, path]
     if path.suffix in SUFFIXES or "/" in text:
         for candidate in candidates:
-            if candidate.is_file():
+            if os.path.isfile(candidate):  # noqa: PTH113 - Path's raises for a name too long
                 return candidate
-        if path.is_dir():
-            raise SpecError("is a folder, not a spec", mark=Mark(text))
     if path.stem in shipped() and (path.suffix == "" or path.parent == Path("specs")):
         return shipped()[path.stem]
+    if text and os.path.isdir(path):  # noqa: PTH112
+        raise SpecError(f"{brief(text)} is a folder, not a spec")
+    if os.path.isfile(path):  # noqa: PTH113
+        raise SpecError(f"{brief(text)} is not a spec: their files end in .yaml")
+    hint = suggestion(path.stem, shipped())
     raise SpecError(
-        f"there is no spec {text!r}: no such file, and none shipped under that name",
-        hint=f"{did_you_mean(path.stem, shipped())} ('archspec specs' lists them)",
+        f"there is no spec {brief(text)}: no such file, and none shipped under that name",
+        hint=f"{hint} ('archspec specs' lists them)"
+        if hint
+        else "'archspec specs' lists the shipped ones",
     )

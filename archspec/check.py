@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from archspec.cost import CostTable
+from archspec.counting import CostTable
 from archspec.graph import CallNode, Graph, OpNode
 from archspec.measure import Measured
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import ErrorDetails
 
-from archspec.errors import SpecError, did_you_mean
-from archspec.sizes import MAX_SIZE
-from archspec.source import Key, Node
+from archspec.errors import SpecError, brief, did_you_mean
+from archspec.sizes import MAX_SIZE, describe
+from archspec.source import Key, Node, is_hole
 
 _SUFFIX = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
@@ -29,9 +37,10 @@ class Quantity:
 
     @classmethod
     def parse(cls, value: Any) -> Quantity:
-        match = re.fullmatch(r"\s*([0-9]+(?:\.([0-9]*))?)\s*([KMGT]?)\s*", str(value))
-        if isinstance(value, bool) or not match:
-            raise ValueError(f"expected a figure such as 24.1M or 5.0G, found {value!r}")
+        text = str(value).strip()
+        match = re.fullmatch(r"([0-9]+(?:\.([0-9]*))?)\s*([KMGT]?)", text)
+        if isinstance(value, bool) or not match or len(text) > 30:
+            raise ValueError(f"expected a figure such as 24.1M or 5.0G, found {describe(value)}")
         digits, decimals, suffix = match[1], match[2] or "", match[3]
         scale = _SUFFIX[suffix]
         return cls(f"{digits}{suffix}", float(digits) * scale, scale / 10 ** len(decimals))
@@ -56,6 +65,20 @@ def _quantity(value: Any) -> Any:
     return value if isinstance(value, Quantity) else Quantity.parse(value)
 
 
+_Figure = Annotated[
+    Quantity,
+    BeforeValidator(_quantity),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]*)?\s*[KMGT]?\s*$"},
+            ]
+        }
+    ),
+]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
@@ -63,8 +86,10 @@ class _Strict(BaseModel):
 class Published(_Strict):
     """The figures that a paper prints for the network."""
 
-    params: Annotated[Quantity, BeforeValidator(_quantity)] | None = None
-    flops: Annotated[Quantity, BeforeValidator(_quantity)] | None = None
+    params: _Figure | None = None
+    """Learnable parameters, as printed: `24.1M`."""
+    flops: _Figure | None = None
+    """Multiply-adds of one image, as printed: `5.0G`."""
     top1: float | None = Field(default=None, gt=0, le=100)
     """ImageNet-1k top-1 accuracy in percent."""
 
@@ -76,15 +101,20 @@ class ImageShape(_Strict):
     """The input image."""
 
     channels: _Pixels = 3
+    """Colours."""
     height: _Pixels = 224
+    """Pixels from top to bottom."""
     width: _Pixels = 224
+    """Pixels from left to right."""
 
 
 class KeyMapping(_Strict):
     """How a foreign checkpoint's entries are called here."""
 
     source: str | None = None
+    """Where the checkpoint, or the code that made it, is published."""
     license: str | None = None
+    """The licence it is under."""
     inside: tuple[str, ...] = ()
     """Keys of the dictionary around the state dict, the first that is there is opened."""
     prefix: str = ""
@@ -112,26 +142,38 @@ class Header(_Strict):
     """The top-level keys of a spec."""
 
     name: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=100)
+    """What the network is called; the file's name unless given."""
     about: str | None = None
+    """A sentence or two for people."""
     source: str | None = None
+    """Where the network is published."""
     published: Published = Published()
     extends: str | None = None
+    """A spec (path, or name of a shipped one) that this one overrides, key by key."""
     imports: tuple[str, ...] = Field(default=(), alias="import")
+    """Specs whose blocks may be used here."""
     input: ImageShape = ImageShape()
     classes: Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)] = 1000
+    """How many classes the head tells apart."""
     vars: dict[str, Any] = Field(default_factory=dict)
+    """Values by name, for expressions; a hole such as `{choice: [2, 3]}` leaves one to search."""
     blocks: dict[str, Any] = Field(default_factory=dict)
+    """Bodies by name, to be used as steps."""
     stem: Any = None
+    """Steps before the first stage."""
     stages: dict[str, Any] = Field(default_factory=dict)
+    """The stages by name, in order."""
     head: Any = None
+    """Steps after the last stage, ending in one value per class."""
     weights: dict[str, KeyMapping] = Field(default_factory=dict)
+    """Foreign checkpoints by name."""
 
 
 M = TypeVar("M", bound=BaseModel)
 
 
-def validate(model: type[M], node: Node) -> M:
-    """`node` as a `model`.
+def validate(model: type[M], node: Node, *within: str) -> M:
+    """`node`, which stands under the keys `within`, as a `model`.
 
     Raises:
         SpecError: at the place of the first entry that does not fit.
@@ -140,13 +182,52 @@ def validate(model: type[M], node: Node) -> M:
         return model.model_validate(node.plain())
     except ValidationError as error:
         first = error.errors()[0]
-        raise _message(model, node, first["loc"], first["type"], first["msg"]) from None
+        raise _message(model, node, first, within) from None
+
+
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a mapping (key: value)",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "more than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:,}",
+    "literal_error": "{expected}",
+    "model_type": "a mapping (keys: {keys})",
+    "string_pattern_mismatch": "a name (a letter, then letters, digits, _ . -)",
+    "string_too_long": "at most {max_length} characters",
+    "string_type": "text",
+    "too_long": "at most {max_length} entries",
+    "too_short": "at least {min_length} entries",
+    "tuple_type": "a list",
+}
+"""What pydantic asked for, by the type of its error, in the words of a message to the user."""
+
+
+def expected(error: ErrorDetails, keys: str = "") -> str:
+    """`expected a whole number`: what a value should have been, without what it was."""
+    context = {**error.get("ctx", {}), "keys": keys}
+    if error["type"] in _EXPECTED:
+        return "expected " + _EXPECTED[error["type"]].format(**context)
+    text = error["msg"].removeprefix("Value error, ")
+    return text[0].lower() + text[1:]
+
+
+def _known_keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _message(
-    model: type[BaseModel], node: Node, loc: tuple[int | str, ...], kind: str, text: str
+    model: type[BaseModel], node: Node, error: ErrorDetails, within: tuple[str, ...]
 ) -> SpecError:
+    loc, kind = error["loc"], error["type"]
     inner, entry, mark = model, node, node.mark
+    members: Any = None
     for step in loc:
         key = _key(entry, step)
         child = entry.find((step,))
@@ -154,20 +235,29 @@ def _message(
             break
         entry, mark = child, child.mark
         if kind == "extra_forbidden" and step == loc[-1] and key is not None:
-            known = [field.alias or name for name, field in inner.model_fields.items()]
             return SpecError(
-                f"unknown key {str(step)!r}", mark=key.mark, hint=did_you_mean(str(step), known)
-            )
+                f"unknown key {brief(str(step))}", mark=key.mark,
+                hint=did_you_mean(str(step), _known_keys(inner)),
+            )  # fmt: skip
         field = inner.model_fields.get(str(step))
-        annotation = field.annotation if field is not None else None
+        annotation: Any = field.annotation if field is not None else None
+        if get_origin(annotation) is dict:
+            members, annotation = get_args(annotation)[1], None
+        elif members is not None:  # the name of an entry in a mapping of models
+            annotation, members = members, None
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             inner = annotation
     if kind == "missing":
-        return SpecError(f"{str(loc[-1])!r} is missing", mark=mark)
-    text = text.removeprefix("Value error, ")
-    text = text[0].lower() + text[1:]
+        return SpecError(f"{'.'.join(map(str, loc))} is missing", mark=mark)
+    where = ".".join(str(step) for step in (*within, *loc))
+    where += ": " if where else ""
+    if is_hole(entry):
+        return SpecError(
+            f"{where}this cannot be left open for search", mark=mark,
+            hint="variables, stages and what stands in blocks can",
+        )  # fmt: skip
+    text = expected(error, keys=", ".join(_known_keys(inner)))
     found = "" if "found" in text else f", found {entry.kind}"
-    where = f"{'.'.join(str(step) for step in loc)}: " if loc else ""
     return SpecError(f"{where}{text}{found}", mark=mark)
 
 

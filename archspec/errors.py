@@ -64,12 +64,31 @@ class WeightsError(ArchspecError):
     """A checkpoint cannot be read, or is not this network's."""
 
 
+LISTED = 40
+"""How many names a message lists at most."""
+SHOWN = 80
+"""How many characters of a value a message shows at most."""
+
+
+def brief(value: object) -> str:
+    """A value as a message shows it: its repr, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out whole numbers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"
+
+
+def suggestion(word: str, known: Iterable[str]) -> str | None:
+    """`did you mean 'linear'?`, where one of the known words is near."""
+    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.7)
+    return f"did you mean {found[0]!r}?" if found else None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'linear'?`, or the whole (short) list when nothing is near."""
+    """The known word that is near, or a list of what is known when none is."""
     known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]!r}?"
     if not known:
-        return "nothing may stand here"
-    return "known: " + ", ".join(known)
+        return "none is known here"
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return suggestion(word, known) or "known: " + ", ".join(known[:LISTED]) + more

@@ -7,18 +7,30 @@ of 80 is an error where a whole number is needed, not 26.67 cut to 26 (write `C 
 from __future__ import annotations
 
 import ast
+import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from archspec.errors import SpecError, did_you_mean
-from archspec.sizes import divide, is_array, is_number, is_symbol, multiply, require, whole
+from archspec.errors import SpecError, brief, did_you_mean
+from archspec.sizes import (
+    describe,
+    divide,
+    is_array,
+    is_number,
+    is_symbol,
+    multiply,
+    require,
+    whole,
+)
 
 MAX_LENGTH = 500
-_MAX_BITS = 256
+MAX_DEPTH = 100
+_MAX_BITS = 1100  # a little more than the largest float has
 
 
 def _floor_divide(a: Any, b: Any) -> Any:
@@ -35,7 +47,7 @@ def _modulo(a: Any, b: Any) -> Any:
 
 def _power(a: Any, b: Any) -> Any:
     if not isinstance(b, int) or not 0 <= b <= 64:
-        raise SpecError(f"an exponent must be a whole number from 0 to 64, found {b}")
+        raise SpecError(f"an exponent must be a whole number from 0 to 64, found {describe(b)}")
     return a**b
 
 
@@ -116,9 +128,13 @@ class Expr:
         try:
             return whole(_evaluate(self.tree, scope))
         except SpecError as error:
-            raise SpecError(f"in {self.text!r}: {error.message}", hint=error.hint) from None
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise SpecError(f"in {self.text!r}: {error}") from None
+            if error.mark is not None:
+                raise  # a variable that this one reads is wrong, and says where
+            raise SpecError(f"in {brief(self.text)}: {error.message}", hint=error.hint) from None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SpecError(f"in {brief(self.text)}: {error}") from None
+        except RecursionError:
+            raise SpecError(f"in {brief(self.text)}: too many values behind values") from None
 
 
 @lru_cache(maxsize=4096)
@@ -129,11 +145,17 @@ def parse(text: str) -> Expr:
         SpecError: anything but arithmetic, comparison, `a if c else b`, `x[i]`, min and max.
     """
     if len(text) > MAX_LENGTH:
-        raise SpecError(f"an expression of {len(text)} characters is too long")
+        raise SpecError(
+            f"an expression of {len(text):,} characters is too long; at most {MAX_LENGTH}"
+        )
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's advice on syntax is not for this language
+            tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise SpecError(f"{text!r} is not an expression") from None
+        raise SpecError(
+            f"{brief(text)} is not an expression", hint="such as 2 * C, C / 3 or depths[0]"
+        ) from None
     _check(tree, text)
     nodes = list(ast.walk(tree))
     called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
@@ -141,7 +163,9 @@ def parse(text: str) -> Expr:
     return Expr(text.strip(), tree, frozenset(names))
 
 
-def _check(node: ast.AST, text: str) -> None:
+def _check(node: ast.AST, text: str, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise SpecError(f"{brief(text)} is nested more than {MAX_DEPTH} levels deep")
     match node:
         case ast.BinOp(op=op) if type(op) in _BINARY:
             children: list[ast.AST] = [node.left, node.right]
@@ -159,17 +183,20 @@ def _check(node: ast.AST, text: str) -> None:
             children = list(node.args)
         case ast.Call():
             raise SpecError(
-                f"{text!r} tries to call something", hint="only min(...) and max(...) can be called"
+                f"{brief(text)} calls something; an expression is arithmetic over names",
+                hint="only min(…) and max(…) can be called",
             )
+        case ast.Constant(value=float() as number) if not math.isfinite(number):
+            raise SpecError(f"{brief(text)} holds a number that is too large")
         case ast.Name() | ast.Constant(value=int() | float() | str()):
             children = []
         case _:
             raise SpecError(
-                f"{text!r} holds something other than arithmetic over names",
+                f"{brief(text)} holds something other than arithmetic over names",
                 hint="allowed: + - * / // % **, comparisons, 'a if c else b', x[i], min, max",
             )
     for child in children:
-        _check(child, text)
+        _check(child, text, depth + 1)
 
 
 def _evaluate(node: ast.expr, scope: Mapping[str, Any]) -> Any:
@@ -186,8 +213,7 @@ def _evaluate(node: ast.expr, scope: Mapping[str, Any]) -> Any:
             result = _BINARY[type(op)](
                 _number(_evaluate(left, scope)), _number(_evaluate(right, scope))
             )
-            if isinstance(result, int) and result.bit_length() > _MAX_BITS:
-                raise SpecError("the value is absurdly large")
+            _check_bits(result)
             return result
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return not _truth(_evaluate(operand, scope))
@@ -202,6 +228,8 @@ def _evaluate(node: ast.expr, scope: Mapping[str, Any]) -> Any:
             a = _evaluate(left, scope)
             for relation, comparator in zip(ops, comparators, strict=True):
                 b = _evaluate(comparator, scope)
+                if not isinstance(relation, ast.Eq | ast.NotEq):
+                    a, b = _number(a), _number(b)
                 if not _truth(_COMPARE[type(relation)](a, b)):
                     return False
                 a = b
@@ -218,11 +246,25 @@ def _evaluate(node: ast.expr, scope: Mapping[str, Any]) -> Any:
 def _number(value: Any) -> Any:
     if is_number(value) or is_array(value) or is_symbol(value):
         return value
-    kind = "a list" if isinstance(value, tuple | list) else repr(value)
-    raise SpecError(f"expected a number, found {kind}")
+    raise SpecError(f"expected a number, found {describe(value)}")
+
+
+def _check_bits(value: Any) -> None:
+    """Refuse numbers that no network needs, before arithmetic on them takes for ever."""
+    parts: tuple[int, ...] = ()
+    if isinstance(value, int):
+        parts = (value,)
+    elif isinstance(value, Fraction):
+        parts = (value.numerator, value.denominator)
+    if any(part.bit_length() > _MAX_BITS for part in parts):
+        raise SpecError("the value is absurdly large")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SpecError("the value is absurdly large")
 
 
 def _truth(value: Any) -> bool:
+    if isinstance(value, str | tuple | list | dict | None) or is_number(value):
+        raise SpecError(f"expected true or false, found {describe(value)}")
     if is_array(value):
         if not (value.all() or (~value).all()):
             raise SpecError("a condition differs between the networks of an array")
@@ -234,9 +276,9 @@ def _truth(value: Any) -> bool:
 
 def _item(value: Any, index: Any) -> Any:
     if not isinstance(value, tuple | list):
-        raise SpecError(f"expected a list before [{index}], found {value!r}")
+        raise SpecError(f"expected a list before [{index}], found {describe(value)}")
     if not isinstance(index, int) or isinstance(index, bool):
-        raise SpecError(f"an index must be a whole number, found {index!r}")
+        raise SpecError(f"an index must be a whole number, found {describe(index)}")
     if not 0 <= index < len(value):
         raise SpecError(f"index {index} is outside a list of {len(value)}")
     return value[index]

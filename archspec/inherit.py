@@ -77,5 +77,5 @@ def _other(node: Node, path: Path | None, seen: tuple[Path, ...], key: str) -> N
         raise SpecError(f"more than {MAX_EXTENDS} specs extend one another", mark=node.mark)
     tree = read(target, seen)
     if not isinstance(tree.value, dict):
-        raise SpecError(f"{target.name} is not a spec", mark=node.mark)
+        raise SpecError(f"{target.name} is not a spec: it holds {tree.kind}", mark=node.mark)
     return tree

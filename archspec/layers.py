@@ -26,7 +26,8 @@ class AxisLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """x (batch, …, in_features, …) → (batch, …, out_features, …)."""
         before, after = x.shape[: self.dim], x.shape[self.dim + 1 :]
-        x_AIR = x.reshape(before.numel(), self.in_features, after.numel())
+        # flatten, since the product of `before` would fix the batch size of an exported graph
+        x_AIR = x.flatten(0, self.dim - 1).flatten(2)
         # One weight for all A: expanded, not copied. The product needs no transposed copy of x.
         weight_AOI = self.weight.expand(x_AIR.shape[0], -1, -1)
         bias: Tensor | None = self.bias
@@ -80,29 +81,41 @@ class StochasticDepth(nn.Module):
         return f"p={self.p}"
 
 
-def shift(x: Tensor, offsets: tuple[int, ...], dim: int, group_dim: int, mode: str) -> Tensor:
+class Shift(nn.Module):
     """Move groups of channels along `dim`, each group by its own offset.
 
     Args:
-        x: any tensor; `group_dim` is cut into `len(offsets)` groups (as torch.chunk does).
+        offsets: one for each group; a single one moves all of x.
+        dim: the dimension to move along, counted with the batch as 0.
         mode: "circular" rolls around; "zero" and "replicate" fill what is uncovered.
+        group_dim: the dimension that is cut into groups, as torch.chunk does.
     """
-    moved = []
-    for part, offset in zip(x.chunk(len(offsets), group_dim), offsets, strict=True):
-        if offset == 0:
-            moved.append(part)
-        elif mode == "circular":
-            moved.append(part.roll(offset, dim))
+
+    def __init__(self, offsets: tuple[int, ...], dim: int, mode: str, group_dim: int = 0) -> None:
+        super().__init__()
+        self.offsets, self.dim, self.mode, self.group_dim = offsets, dim, mode, group_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        groups = x.chunk(len(self.offsets), self.group_dim) if len(self.offsets) > 1 else (x,)
+        moved = [self._moved(part, by) for part, by in zip(groups, self.offsets, strict=True)]
+        return torch.cat(moved, self.group_dim) if len(moved) > 1 else moved[0]
+
+    def _moved(self, x: Tensor, by: int) -> Tensor:
+        if by == 0:
+            return x
+        if self.mode == "circular":
+            return x.roll(by, self.dim)
+        size, count = x.shape[self.dim], abs(by)
+        kept = x.narrow(self.dim, max(-by, 0), size - count)
+        if self.mode == "zero":
+            edge = torch.zeros_like(x.narrow(self.dim, 0, count))
         else:
-            size, count = x.shape[dim], abs(offset)
-            kept = part.narrow(dim, max(-offset, 0), size - count)
-            if mode == "zero":
-                edge = torch.zeros_like(part.narrow(dim, 0, count))
-            else:
-                line = part.narrow(dim, 0 if offset > 0 else size - 1, 1)
-                edge = line.expand(*(count if d == dim else -1 for d in range(x.ndim)))
-            moved.append(torch.cat([edge, kept] if offset > 0 else [kept, edge], dim))
-    return torch.cat(moved, group_dim) if len(moved) > 1 else moved[0]
+            line = x.narrow(self.dim, 0 if by > 0 else size - 1, 1)
+            edge = line.expand(*(count if d == self.dim else -1 for d in range(x.ndim)))
+        return torch.cat([edge, kept] if by > 0 else [kept, edge], self.dim)
+
+    def extra_repr(self) -> str:
+        return f"{self.offsets}, dim={self.dim}, mode={self.mode!r}"
 
 
-__all__ = ["Affine", "AxisLinear", "Scale", "StochasticDepth", "shift"]
+__all__ = ["Affine", "AxisLinear", "Scale", "Shift", "StochasticDepth"]

@@ -39,12 +39,18 @@ def lower(graph: Graph) -> Program:
         sizes = [times, *(size for shape in leaf.node.outputs for size in shape.values())]
         if any(is_array(size) or is_symbol(size) for size in sizes):
             raise SpecError("only one network with known sizes can be built", mark=leaf.node.mark)
-    total = sum(_layers(node.graph) for node in graph.nodes if isinstance(node, CallNode))
-    return _program(graph, _Position(total), image=True)
+    return _program(graph, _Position(_layers(graph)), image=True)
 
 
 def _layers(graph: Graph) -> int:
-    return sum(int(node.times) for node in graph.nodes if isinstance(node, RepeatNode))
+    """Repeated layers in a graph; a repeat inside a layer is part of that layer."""
+    found = 0
+    for node in graph.nodes:
+        if isinstance(node, RepeatNode):
+            found += int(node.times)
+        elif isinstance(node, CallNode):
+            found += _layers(node.graph)
+    return found
 
 
 def interface(shape: Shape) -> tuple[str, ...]:
@@ -53,7 +59,7 @@ def interface(shape: Shape) -> tuple[str, ...]:
 
 
 def _program(graph: Graph, at: _Position, image: bool = False, inside: bool = False) -> Program:
-    builder = Builder(at.index, at.total)
+    builder = Builder(layer_count=at.total)
     values: dict[Ref, Value] = {}
     inputs = []
     for port, shape in enumerate(graph.inputs):
@@ -71,6 +77,8 @@ def _program(graph: Graph, at: _Position, image: bool = False, inside: bool = Fa
         values[Ref(INPUT, port)] = value
     for node in graph.nodes:
         builder.node = node.id
+        # what stands between layers counts with the next one, or with the last
+        builder.layer_index = min(at.index, max(at.total - 1, 0))
         sources = tuple(values[ref] for ref in node.inputs)
         if isinstance(node, OpNode):
             result = node.op.lower(builder, *sources)

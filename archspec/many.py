@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from archspec.columns import IntArray, Table
-from archspec.cost import count
+from archspec.counting import count
 from archspec.errors import Mark, SpecError
-from archspec.expand import expand
+from archspec.expansion import expand
 from archspec.spec import Spec
 
 CHUNK = 1 << 20
@@ -30,7 +30,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Costs:
-    """One figure per network in each array (int64, exact), as in `archspec.cost.CostTable`."""
+    """One figure per network in each array (int64, exact), as in `archspec.counting.CostTable`."""
 
     params: IntArray
     flops: IntArray

@@ -57,7 +57,8 @@ def measure(module: nn.Module, image: tuple[int, int, int]) -> Measured:
         analysis = FlopCountAnalysis(module, x)
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
         analysis.tracer_warnings("none")
-        analysis.set_op_handle("aten::matmul", _matmul, "aten::baddbmm", _baddbmm)
+        for op, handle in _HANDLES.items():
+            analysis.set_op_handle(f"aten::{op}", handle)
         with torch.no_grad():
             by_module = analysis.by_module_and_operator()
             kinds = analysis.by_operator()
@@ -115,5 +116,13 @@ def _baddbmm(inputs: list[Any], outputs: list[Any]) -> int:
     """fvcore has no handle for this one; like addmm, the addition is not counted."""
     return math.prod(_shape(outputs[0])) * _shape(inputs[1])[-1]
 
+
+def _norm(inputs: list[Any], outputs: list[Any]) -> int:
+    """fvcore's own handle says the same, and refuses tensors of more than five dimensions."""
+    has_weight = inputs[2].isCompleteTensor()
+    return math.prod(_shape(inputs[0])) * (5 if has_weight else 4)
+
+
+_HANDLES = {"matmul": _matmul, "baddbmm": _baddbmm, "layer_norm": _norm, "group_norm": _norm}
 
 logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)

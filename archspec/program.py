@@ -1,7 +1,7 @@
 """A network as PyTorch code, before it is code: what lowering records and two readers use.
 
-`archspec.module` makes the `nn.Module` from it, `archspec.emit` the source file, so the two cannot
-drift apart. Nothing here imports torch: targets are names, as they stand in source.
+`archspec.module` makes the `nn.Module` from it, `archspec.codegen` the source file, so the two
+cannot drift apart. Nothing here imports torch: targets are names, as they stand in source.
 
 Memory: a value has an order of axes, such as (batch, height, width, channels). Asking for another
 order records a permute, which copies nothing; images are channels-last in memory throughout.

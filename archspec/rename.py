@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from archspec import expr
-from archspec.errors import SpecError
+from archspec.errors import SpecError, did_you_mean
 from archspec.graph import CallNode, Graph, RepeatNode
 
+_PARTS = ("stage", "layer")
 _PLACE = re.compile(r"\{([^{}]*)\}|\*")
 
 
@@ -53,12 +54,34 @@ def matcher(template: str) -> re.Pattern[str]:
         end = place.end()
         if place[0] == "*":
             pattern += f"(?P<_{number}>[^.]+)"
-        elif place[1].isidentifier():
+        elif place[1].isidentifier() and place[1].isascii() and place[1][0] != "_":
             seen = f"(?P<{place[1]}>" in pattern
             pattern += f"(?P={place[1]})" if seen else f"(?P<{place[1]}>[0-9]+)"
         else:
             raise SpecError(f"in {template!r}: {{{place[1]}}} must be a name such as {{i}}")
     return re.compile(pattern + re.escape(template[end:]))
+
+
+def check_template(left: str, right: str) -> None:
+    """Refuse a pair of templates that could never give a name.
+
+    Raises:
+        SpecError: a place that cannot be read, or one on the right that the left does not fill.
+    """
+    known = set(matcher(left).groupindex)
+    places = list(_PLACE.finditer(right))
+    for place in places:
+        key, dot, part = (place[1] or "").partition(".")
+        if place[0] == "*" or (dot and key in known and part in _PARTS):
+            continue
+        missing = sorted(expr.parse(place[1]).names - known)
+        if missing:
+            raise SpecError(
+                f"in {right!r}: {missing[0]!r} does not stand on the other side",
+                hint=did_you_mean(missing[0], (name for name in known if name[0] != "_")),
+            )
+    if sum(place[0] == "*" for place in places) > left.count("*"):
+        raise SpecError(f"in {right!r}: more * than on the other side")
 
 
 def renamer(
@@ -102,7 +125,7 @@ class _Renamer:
                     raise SpecError(f"in {right!r}: more * than on the other side")
                 return word
             key, _, part = found[1].partition(".")
-            if part in ("stage", "layer") and key in numbers:
+            if part in _PARTS and key in numbers:
                 index = numbers[key]
                 if index >= len(self.where):
                     raise SpecError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from archspec.cost import CostTable
+from archspec.counting import CostTable
 from archspec.graph import Graph
 from archspec.spec import Spec
 

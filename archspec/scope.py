@@ -10,12 +10,22 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import ValidationError
 
 from archspec import expr
-from archspec.errors import SpecError
+from archspec.document import expected
+from archspec.errors import SpecError, brief, did_you_mean
 from archspec.ops import Op
+from archspec.sizes import describe
 from archspec.source import Node, is_hole
 
 ANY_TEXT = frozenset({"*"})
 """Marks a field that takes words, such as the name of an axis, rather than expressions."""
+
+
+MAX_CHAIN = 50
+"""How many variables may stand behind one another."""
+
+
+class UnfilledError(SpecError):
+    """A value that is needed is left open for search."""
 
 
 class Variables(Mapping[str, Any]):
@@ -42,6 +52,10 @@ class Variables(Mapping[str, Any]):
             if name in self._open:
                 circle = " → ".join((*self._open, name))
                 raise SpecError(f"variables depend on each other: {circle}", mark=node.mark)
+            if len(self._open) == MAX_CHAIN:
+                raise SpecError(
+                    f"more than {MAX_CHAIN} variables depend on one another", mark=node.mark
+                )
             self._open.append(name)
             try:
                 self._values[name] = evaluate(node, self, word=True, label=f"vars.{name}")
@@ -96,14 +110,14 @@ def evaluate(
         texts: words that mean themselves here; ANY_TEXT for every word.
         word: whether a single unknown name is a word (`mixer: cross`) and not an error.
         label: where this stands, for the message about an unfilled hole.
+
+    Raises:
+        UnfilledError: a value is left open for search.
+        SpecError: an expression is wrong, or names what is not there.
     """
     value = node.value
     if is_hole(node):
-        raise SpecError(
-            f"{label or 'this value'} is left open for search and has no value yet",
-            mark=node.mark,
-            hint=f"give one (--set {_settable(label)}=…) or search over it: archspec search",
-        )
+        raise UnfilledError(f"{label or 'this value'} has no value yet", mark=node.mark)
     if isinstance(value, dict):
         return {
             str(key): evaluate(child, scope, texts=texts, word=word, label=f"{label}.{key}")
@@ -125,13 +139,13 @@ def evaluate(
         expression = expr.parse(value)
         if word and expression.names == {expression.text} and expression.text not in scope:
             return value
+        if texts and expression.names == {expression.text} and expression.text not in scope:
+            raise SpecError(
+                f"unknown name {brief(value)}", hint=did_you_mean(value, {*texts, *scope})
+            )
         return expression(scope)
     except SpecError as error:
         raise error.at(node.mark) from None
-
-
-def _settable(label: str) -> str:
-    return label.removeprefix("vars.") or "NAME"
 
 
 @cache
@@ -144,6 +158,8 @@ def _texts(annotation: Any) -> frozenset[str]:
     if annotation is str:
         return ANY_TEXT
     origin, args = get_origin(annotation), get_args(annotation)
+    if annotation is bool:
+        return frozenset({"true", "false"})
     if origin is Literal:
         return frozenset(arg for arg in args if isinstance(arg, str))
     if origin is Annotated:
@@ -173,11 +189,11 @@ def make_op(op: type[Op], args: Mapping[str, Node], scope: Mapping[str, Any]) ->
         return op(**values)
     except ValidationError as error:
         # a union reports each branch that failed; the one that looked deepest knows the most
-        first = max(error.errors(), key=lambda e: sum(isinstance(step, int) for step in e["loc"]))
+        errors = error.errors()
+        first = max(errors, key=lambda e: sum(isinstance(step, int) for step in e["loc"]))
         field = str(first["loc"][0])
         if first["type"] == "missing":
             raise SpecError(f"'{op.name}' needs {field!r}") from None
-        text = first["msg"].removeprefix("Value error, ")
-        text = text[0].lower() + text[1:]
-        found = "" if "found" in text else f", found {values[field]!r}"
+        text = expected(first)
+        found = "" if "found" in text else f", found {describe(values[field])}"
         raise SpecError(f"'{op.name}' {field}: {text}{found}", mark=args[field].mark) from None

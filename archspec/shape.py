@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from archspec.errors import ShapeError, did_you_mean
-from archspec.sizes import equal, multiply, show
+from archspec.sizes import equal, is_symbol, multiply, show
 
 CHANNELS, HEIGHT, WIDTH, TOKENS = "channels", "height", "width", "tokens"
 GRID = (HEIGHT, WIDTH)
@@ -69,7 +69,7 @@ class Shape(Mapping[str, Any]):
             total = multiply(total, size)
         return total
 
-    def replace(self, **sizes: Any) -> Shape:
+    def replace(self, /, **sizes: Any) -> Shape:
         return Shape({**self._sizes, **sizes})
 
     def without(self, *axes: str) -> Shape:
@@ -88,9 +88,7 @@ class Shape(Mapping[str, Any]):
         """`80×56×56 (channels, height, width)` reads badly in prose, so: `C80 H56 W56`."""
         axes = [axis for axis in (CHANNELS, *self.others) if axis in self._sizes]
         parts = (
-            f"{LETTERS[axis]}{show(self[axis])}"
-            if axis in LETTERS
-            else f"{axis} {show(self[axis])}"
+            _letter(axis, self[axis]) if axis in LETTERS else f"{axis} {show(self[axis])}"
             for axis in axes
         )
         return " ".join(parts) or "scalar"
@@ -104,3 +102,9 @@ class Shape(Mapping[str, Any]):
         if TOKENS not in self._sizes and HEIGHT in self._sizes and WIDTH in self._sizes:
             names["N"] = multiply(self[HEIGHT], self[WIDTH])
         return names
+
+
+def _letter(axis: str, size: Any) -> str:
+    """`C80`; of symbols `C`, or `C=2*C`."""
+    letter, text = LETTERS[axis], show(size)
+    return text if text == letter else f"{letter}={text}" if is_symbol(size) else letter + text

@@ -11,9 +11,9 @@ import math
 from fractions import Fraction
 from typing import Annotated, Any, TypeGuard
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
-from archspec.errors import SpecError
+from archspec.errors import SpecError, brief
 
 MAX_SIZE = 1 << 20
 """No axis is longer than this: beyond it a size is a slip of the pen."""
@@ -92,6 +92,20 @@ def show(value: Any) -> str:
     return str(value)
 
 
+def describe(value: Any) -> str:
+    """A computed value for a message, in the words of YAML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Fraction):
+        return show(value)
+    if isinstance(value, tuple | list):
+        items = ", ".join(describe(item) for item in value[:8])
+        return f"[{items}{', …' if len(value) > 8 else ''}]"
+    if isinstance(value, dict):
+        return "a mapping"
+    return "nothing" if value is None else brief(value)
+
+
 def _integer(low: int, what: str) -> Any:
     def check(value: Any) -> Any:
         if is_symbol(value):
@@ -102,10 +116,9 @@ def _integer(low: int, what: str) -> Any:
             return value
         value = whole(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            found = show(value) if is_number(value) else repr(value)
-            raise ValueError(f"expected {what}, found {found}")
+            raise ValueError(f"expected {what}, found {describe(value)}")
         if not low <= value <= MAX_SIZE:
-            raise ValueError(f"expected {what}, found {value}")
+            raise ValueError(f"expected {what}, found {describe(value)}")
         return value
 
     return BeforeValidator(check)
@@ -113,16 +126,21 @@ def _integer(low: int, what: str) -> Any:
 
 def _real(value: Any) -> Any:
     if isinstance(value, bool) or not is_number(value) or not math.isfinite(value):
-        raise ValueError(f"expected a number, found {show(value) if is_number(value) else value!r}")
+        raise ValueError(f"expected a number, found {describe(value)}")
     return float(value)
 
 
+def _described(low: int) -> Any:
+    """The same bounds in the JSON Schema, for editors."""
+    return WithJsonSchema({"type": "integer", "minimum": low, "maximum": MAX_SIZE})
+
+
 # Type checkers see int and float; at run time arrays and symbols pass through the same fields.
-Size = Annotated[Any, _integer(1, f"a whole number from 1 to {MAX_SIZE:,}")]
+Size = Annotated[Any, _integer(1, f"a whole number from 1 to {MAX_SIZE:,}"), _described(1)]
 """A length: at least 1."""
-Count = Annotated[Any, _integer(0, f"a whole number from 0 to {MAX_SIZE:,}")]
+Count = Annotated[Any, _integer(0, f"a whole number from 0 to {MAX_SIZE:,}"), _described(0)]
 """A length that may be 0, such as padding."""
-Offset = Annotated[Any, _integer(-MAX_SIZE, "a whole number")]
+Offset = Annotated[Any, _integer(-MAX_SIZE, "a whole number"), _described(-MAX_SIZE)]
 """A signed distance, such as a shift."""
 Real = Annotated[float, BeforeValidator(_real)]
 """A finite real number."""

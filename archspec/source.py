@@ -10,16 +10,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
 
-from archspec.errors import Mark, SpecError
+from archspec.errors import Mark, SpecError, brief, suggestion
 
 MAX_BYTES = 1_000_000
-MAX_NODES = 100_000
+MAX_NODES = 20_000
 MAX_DEPTH = 60
 
 Scalar: TypeAlias = "str | int | float | bool | None"
@@ -32,6 +32,9 @@ _WORDS: dict[str, Scalar] = {
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
     ".inf": math.inf, "-.inf": -math.inf, ".nan": math.nan,
 }  # fmt: skip
+
+
+_YAML_TAG = "tag:yaml.org,2002:"
 
 
 class Key(str):
@@ -55,11 +58,15 @@ class Node:
 
     value: Any
     mark: Mark
-    weight: int = 1
+    weight: int = field(init=False, compare=False)
+    """How many values it holds, itself included."""
+    depth: int = field(init=False, compare=False)
+    """How many levels of values it holds, itself included."""
 
     def __post_init__(self) -> None:
         children = self.children()
         object.__setattr__(self, "weight", 1 + sum(child.weight for child in children))
+        object.__setattr__(self, "depth", 1 + max((child.depth for child in children), default=0))
 
     def children(self) -> tuple[Node, ...]:
         if isinstance(self.value, dict):
@@ -70,10 +77,12 @@ class Node:
     def kind(self) -> str:
         """What this is, in the words of a message to the user."""
         if isinstance(self.value, dict):
-            return "a mapping"
+            return "a mapping" if self.value else "an empty mapping"
         if isinstance(self.value, tuple):
-            return "a list"
-        return "nothing" if self.value is None else f"{self.value!r}"
+            return "a list" if self.value else "an empty list"
+        if isinstance(self.value, bool):
+            return "true" if self.value else "false"
+        return "nothing" if self.value is None else brief(self.value)
 
     def plain(self) -> Any:
         """The value without places."""
@@ -181,17 +190,31 @@ def parse(text: str, file: str = "<text>") -> Node:
     Raises:
         SpecError: with file, line and column, for anything but one plain document.
     """
+    _refuse_control_characters(text, file)
     try:
         # the C parser where PyYAML was built with it: the same events, ten times sooner
         events = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return _Tree(events, file).document()
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
-        mark = Mark(file, where.line + 1, where.column + 1) if where else Mark(file)
+        mark = Mark(file, where.line + 1, where.column + 1) if where else Mark(file, 1, 1)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise SpecError(f"is not valid YAML: {problem}", mark=mark) from None
-    except RecursionError:
-        raise SpecError("is nested too deeply", mark=Mark(file)) from None
+
+
+# What YAML calls printable, less the marks of other encodings.
+_CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _refuse_control_characters(text: str, file: str) -> None:
+    found = _CONTROL.search(text)
+    if found:
+        line = text.count("\n", 0, found.start()) + 1
+        column = found.start() - text.rfind("\n", 0, found.start())
+        raise SpecError(
+            f"holds a character that YAML does not allow: U+{ord(found[0]):04X}",
+            mark=Mark(file, line, column),
+        )
 
 
 class _Tree:
@@ -219,24 +242,31 @@ class _Tree:
             elif isinstance(event, yaml.StreamEndEvent):
                 break
         if root is None:
-            raise SpecError("is empty", mark=Mark(self.file))
+            raise SpecError("is empty", mark=Mark(self.file, 1, 1))
         return root
 
     def value(self, event: yaml.Event, depth: int) -> Node:
         mark = self.mark(event)
         self.nodes += 1
         if depth > MAX_DEPTH:
-            raise SpecError(f"is nested more than {MAX_DEPTH} levels deep", mark=mark)
+            raise _too_deep(mark)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
-                raise SpecError(f"alias *{event.anchor} has no anchor before it", mark=mark)
+                raise SpecError(
+                    f"alias *{event.anchor} has no anchor before it", mark=mark,
+                    hint=suggestion(event.anchor or "", self.anchors),
+                )  # fmt: skip
             node = self.anchors[event.anchor]
             self.nodes += node.weight
+            if depth + node.depth > MAX_DEPTH:
+                raise _too_deep(mark)
         else:
             tag = getattr(event, "tag", None)
             if tag is not None and tag != "!":
                 raise SpecError(
-                    f"tag {tag!r} is not allowed; a spec holds plain values only", mark=mark
+                    f"tag {brief(tag.replace(_YAML_TAG, '!!'))} is not allowed; "
+                    "a spec holds plain values only",
+                    mark=mark,
                 )
             node = self.plain(event, mark, depth)
             anchor = getattr(event, "anchor", None)
@@ -250,7 +280,10 @@ class _Tree:
 
     def plain(self, event: yaml.Event, mark: Mark, depth: int) -> Node:
         if isinstance(event, yaml.ScalarEvent):
-            return Node(_scalar(event.value) if event.implicit[0] else event.value, mark)
+            value = _scalar(event.value) if event.implicit[0] else event.value
+            if isinstance(value, float) and not math.isfinite(value):
+                raise SpecError(f"{brief(event.value)} is not a finite number", mark=mark)
+            return Node(value, mark)
         if isinstance(event, yaml.SequenceStartEvent):
             items = []
             while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
@@ -266,10 +299,19 @@ class _Tree:
             if key in entries:
                 first = next(k for k in entries if k == key).mark
                 raise SpecError(
-                    f"key {text!r} stands twice; first on line {first.line}", mark=name.mark
+                    f"key {brief(text)} stands twice; first on line {first.line}", mark=name.mark
                 )
+            if text == "<<":
+                raise SpecError(
+                    "merge keys (<<) are not part of the language", mark=name.mark,
+                    hint="'extends' lays one spec over another; blocks share steps",
+                )  # fmt: skip
             entries[key] = self.value(next(self.events), depth + 1)
         return Node(entries, mark)
+
+
+def _too_deep(mark: Mark) -> SpecError:
+    return SpecError(f"is nested more than {MAX_DEPTH} levels deep", mark=mark)
 
 
 def _scalar(text: str) -> Scalar:

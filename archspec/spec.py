@@ -13,11 +13,12 @@ from typing import Any
 
 from archspec import catalog, inherit, source
 from archspec.document import Header, Stage, check_hole, validate
-from archspec.errors import Mark, SpecError, did_you_mean
+from archspec.errors import Mark, SpecError, did_you_mean, suggestion
 from archspec.ops import registry
+from archspec.rename import check_template
 from archspec.shape import Shape
 from archspec.source import Key, Node, is_hole
-from archspec.steps import CONTROL, BlockHead, Parser, Step, identifier
+from archspec.steps import CONTROL, MAX_NAME, BlockHead, Parser, Step, identifier, names_in
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,14 @@ class Spec:
         self.classes: int = self.header.classes
         self.vars: Mapping[str, Node] = _variables(tree.find(("vars",)))
         self._parse()
+        self._check_weights()
 
     # -- parsing ---------------------------------------------------------------------------------
 
     def _parse(self) -> None:
+        definitions = self._definitions()
         for hole in self.holes:
             check_hole(hole.node)
-        definitions = self._definitions()
         parser = Parser({name: head for name, (head, _, _) in definitions.items()})
         self.blocks: dict[str, Block] = {}
         for name, (head, defaults, body) in definitions.items():
@@ -99,6 +101,16 @@ class Spec:
             raise SpecError(
                 "describes no network: there is no stem, stage or head", mark=self.tree.mark
             )
+
+    def _check_weights(self) -> None:
+        """Refuse templates of foreign names that cannot be read."""
+        for name in self.header.weights:
+            entry = self.tree.value["weights"].value[name]
+            for key, target in entry.value["names"].items("names"):
+                try:
+                    check_template(key, target.value)
+                except SpecError as error:
+                    raise error.at(key.mark) from None
 
     def _entries(self, section: str) -> Iterator[tuple[Key, Node]]:
         node = self.tree.find((section,))
@@ -122,16 +134,21 @@ class Spec:
         identifier(key, "the name of a stage")
         if key in ("stem", "head"):
             raise SpecError(f"a stage cannot be called {str(key)!r}", mark=key.mark)
-        validate(Stage, node)
+        validate(Stage, node, "stages", str(key))
         enter, body = node.find(("enter",)), node.find(("body",))
         if (enter is None or enter.value is None) and (body is None or body.value is None):
             raise SpecError(f"stage {str(key)!r} has neither 'enter' nor 'body'", mark=key.mark)
+        repeat = node.find(("repeat",))
+        if repeat is not None and (body is None or body.value is None):
+            raise SpecError(
+                f"stage {str(key)!r} has 'repeat' but no 'body' to repeat", mark=repeat.mark
+            )
         return StageSteps(
             str(key),
             key.mark,
             _variables(node.find(("vars",))),
             parser.body(enter) if enter is not None and enter.value is not None else (),
-            node.find(("repeat",)) or Node(1, node.mark),
+            repeat or Node(1, node.mark),
             parser.body(body) if body is not None and body.value is not None else (),
         )
 
@@ -166,8 +183,8 @@ class Spec:
         parts: list[str | int] = []
         for part in name.split("."):
             match = re.fullmatch(r"([A-Za-z_]\w*)((?:\[\d+\])*)|(\d+)", part)
-            if not match:
-                raise SpecError("is not the name of a value", mark=mark)
+            if not match or len(part) > MAX_NAME or len(parts) > source.MAX_DEPTH:
+                raise SpecError("is not the name of a value, such as alpha or depths[0]", mark=mark)
             if match[3]:
                 parts.append(int(match[3]))
                 continue
@@ -177,6 +194,8 @@ class Spec:
         if top in self.vars:
             return ("vars", *parts)
         known = {field.alias or key for key, field in Header.model_fields.items()}
+        if top in ("extends", "import"):
+            raise SpecError(f"{top!r} can be set in a file only", mark=mark)
         if top not in known:
             raise SpecError(
                 f"there is no variable {top!r} in {self.name}", mark=mark,
@@ -208,12 +227,32 @@ def load(name_or_path: str | Path) -> Spec:
         SpecError: with the place of what is wrong.
     """
     path = catalog.find(name_or_path)
-    return Spec(inherit.read(path), path)
+    return _checked(Spec(inherit.read(path), path), str(path))
 
 
 def loads(text: str, file: str = "<text>") -> Spec:
     """A spec from YAML text; `extends` and `import` find shipped specs by name."""
-    return Spec(inherit.resolve(source.parse(text, file), None, ()), None)
+    return _checked(Spec(inherit.resolve(source.parse(text, file), None, ()), None), file)
+
+
+def _checked(spec: Spec, file: str) -> Spec:
+    """Refuse variables of `file` that nothing reads: most are misspelt overrides.
+
+    What a spec that this one extends declared may have lost its reader here, and is let be.
+    """
+    used: set[str] = set()
+    for section in ("vars", "blocks", "stem", "stages", "head"):
+        node = spec.tree.find((section,))
+        used |= set() if node is None else set(names_in(node))
+    stages = (spec.tree.find(("stages", stage.name, "vars")) for stage in spec.stages)
+    for node in (spec.tree.find(("vars",)), *stages):
+        for key in () if node is None or node.value is None else node.value:
+            if key not in used and key.mark.file == file and spec.is_network:
+                raise SpecError(
+                    f"nobody uses the variable {str(key)!r}", mark=key.mark,
+                    hint=suggestion(key, spec.vars.keys() - {key}),
+                )  # fmt: skip
+    return spec
 
 
 def _variables(node: Node | None) -> dict[str, Node]:

@@ -12,13 +12,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from archspec import expr
-from archspec.errors import Mark, SpecError, did_you_mean
+from archspec.errors import Mark, SpecError, brief, did_you_mean
 from archspec.graph import INPUT
 from archspec.ops import Op, registry
-from archspec.source import Key, Node, is_hole
+from archspec.source import HOLE_KEYS, Key, Node, is_hole
 
 CONTROL = ("residual", "repeat", "if", "use")
 """Steps that are not ops: they arrange other steps."""
+
+MAX_NAME = 60
+"""How many characters a name may have."""
 
 # Attributes of torch.nn.Module: a submodule of that name would break it. Kept by a test.
 RESERVED = frozenset(
@@ -68,19 +71,20 @@ class Step:
 
     def uses(self, name: str) -> bool:
         """Whether an expression in this step, or in the steps inside it, names `name`."""
-        return any(name in _names(node) for node in self.args.values()) or any(
+        return any(name in names_in(node) for node in self.args.values()) or any(
             step.uses(name) for body in self.bodies for step in body
         )
 
 
-def _names(node: Node) -> Iterator[str]:
+def names_in(node: Node) -> Iterator[str]:
+    """Every name in the expressions of a tree, words among them."""
     if isinstance(node.value, str):
         try:
             yield from expr.parse(node.value).names
         except SpecError:
             return
     for child in node.children():
-        yield from _names(child)
+        yield from names_in(child)
 
 
 class Parser:
@@ -148,7 +152,7 @@ class Parser:
             return self._op(key, value)
         known = [*registry(), *self.blocks, *CONTROL]
         raise SpecError(
-            f"unknown op or block {str(key)!r}", mark=key.mark, hint=did_you_mean(key, known)
+            f"unknown op or block {brief(str(key))}", mark=key.mark, hint=did_you_mean(key, known)
         )
 
     def choice(self, node: Node, names: Iterable[str]) -> Step:
@@ -183,7 +187,12 @@ class Parser:
         return Step("use", "use", key.mark, args, ids, sources)
 
     def _residual(self, key: Key, value: Node, names: Iterable[str]) -> Step:
-        if not isinstance(value.value, dict) or "body" not in value.value:
+        if isinstance(value.value, dict) and (not value.value or {"id", "from"} & {*value.value}):
+            if "body" not in value.value:
+                raise SpecError(
+                    "'residual' needs 'body'", mark=key.mark, hint="- residual: [norm, mixer]"
+                )
+        elif not isinstance(value.value, dict) or "body" not in value.value:
             value = Node({Key("body", value.mark): value}, value.mark)
         args, ids, sources = _split(value, None, "residual", frozenset({"body"}))
         body = self.body(args["body"], visible=[n for n in names if n != INPUT])
@@ -274,11 +283,13 @@ def _names_of(node: Node) -> tuple[Key, ...]:
 
 def identifier(key: Key, what: str) -> Key:
     """`key`, unless it cannot be the name of `what` (and so of a submodule)."""
-    if not key.isidentifier() or key.startswith("_") or keyword.iskeyword(key):
+    if not key.isidentifier() or not key.isascii() or key.startswith("_") or len(key) > MAX_NAME:
         raise SpecError(
-            f"{what} must be a plain name (letters, digits, _), found {str(key)!r}", mark=key.mark
+            f"{what} must be a plain name (letters a to z, digits, _; at most {MAX_NAME}), "
+            f"found {brief(str(key))}",
+            mark=key.mark,
         )
-    if key in RESERVED or key == INPUT:
+    if key in RESERVED or key in HOLE_KEYS or key == INPUT or keyword.iskeyword(key):
         raise SpecError(
             f"{str(key)!r} cannot be {what}: the name has a meaning of its own", mark=key.mark,
             hint="pick another name",
@@ -382,7 +393,7 @@ def _check_all_used(steps: list[Step], inputs: set[str]) -> None:
                 f"nobody uses {what}: the next step reads something else", mark=step.mark,
                 hint="remove it, or name it in a later 'from'",
             )  # fmt: skip
-    for name in inputs - read:
+    for name in sorted(inputs - read):
         raise SpecError(f"nobody uses the input {name!r}", mark=steps[0].mark)
 
 

@@ -1,4 +1,4 @@
-"""The networks compute what the public reference implementations compute, from their checkpoints."""
+"""The networks compute what public reference implementations compute, from their checkpoints."""
 
 from __future__ import annotations
 

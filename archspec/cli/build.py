@@ -42,8 +42,8 @@ def build(
 
     Exit code 1 if one parameter or one FLOP differs.
     """
-    from archspec.cost import count
-    from archspec.expand import expand
+    from archspec.counting import count
+    from archspec.expansion import expand
 
     loaded = load_spec(spec, sets, image)
     graph = expand(loaded)
@@ -69,7 +69,7 @@ def build(
         measured = measure(module, (shape["channels"], shape["height"], shape["width"]))
     result = check(graph, table, measured)
     if emit is not None:
-        from archspec.emit import emit as emit_source
+        from archspec.codegen import emit as emit_source
 
         write_text(emit, emit_source(program, about=loaded.header.about or ""))
     facts = report.facts(loaded, graph, table) | report.measured_facts(result, measured)
@@ -93,8 +93,8 @@ def cost(
 ) -> None:
     """Print a network's exact cost without building it (no PyTorch needed)."""
     from archspec import report
-    from archspec.cost import count
-    from archspec.expand import expand
+    from archspec.counting import count
+    from archspec.expansion import expand
 
     loaded = load_spec(spec, sets, image)
     graph = expand(loaded)

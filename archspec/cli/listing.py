@@ -15,8 +15,8 @@ from archspec.cli.app import JsonOption, SetOption, SpecArgument, app, load_spec
 def specs(json_: JsonOption = False) -> None:
     """List the shipped specs with their parameters, FLOPs and published accuracy."""
     from archspec import catalog
-    from archspec.cost import count
-    from archspec.expand import expand
+    from archspec.counting import count
+    from archspec.expansion import expand
     from archspec.spec import load
 
     rows: list[dict[str, Any]] = []

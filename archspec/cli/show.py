@@ -37,7 +37,7 @@ def show(
 ) -> None:
     """Draw a network: stages, blocks and their inner graphs, shapes on the edges."""
     from archspec import draw
-    from archspec.expand import expand
+    from archspec.expansion import expand
 
     graph = expand(load_spec(spec, sets, image))
     if output is None or output.suffix in (".mmd", ".md"):

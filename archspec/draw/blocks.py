@@ -21,7 +21,12 @@ class Block:
     """Its name; `cross (2)` for the second structure under one name."""
     graph: Graph
     where: str
-    """The stage or block in which it is used first."""
+    """The stage in which it is used first, whose sizes are shown."""
+
+    @property
+    def caption(self) -> str:
+        """Whose shapes are shown."""
+        return f"shapes as in {self.where}"
 
 
 class Blocks:
@@ -29,8 +34,9 @@ class Blocks:
 
     def __init__(self, root: Graph) -> None:
         self.root = root
-        self._signatures: dict[int, Hashable] = {}
-        self._found: dict[Hashable, Block] = {}
+        self._signatures: dict[int, int] = {}
+        self._numbers: dict[Hashable, int] = {}
+        self._found: dict[int, Block] = {}
         self._collect(root, root.name)
 
     def __iter__(self) -> Iterator[Block]:
@@ -41,14 +47,15 @@ class Blocks:
         return self._found[self.signature(graph)].title
 
     def named(self, name: str) -> list[Block]:
-        """All structures with a name.
+        """All structures with a name or title; a stage's name is one too.
 
         Raises:
             SpecError: there is none.
         """
-        found = [block for block in self if block.graph.name == name]
+        inner = [block for block in self if block.graph.kind != "network"]
+        found = [block for block in inner if name in (block.graph.name, block.title)]
         if not found:
-            names = {block.graph.name for block in self}
+            names = {block.title for block in inner} | {block.graph.name for block in inner}
             raise SpecError(
                 f"{self.root.name} uses no block {name!r}", hint=did_you_mean(name, names)
             )
@@ -58,14 +65,7 @@ class Blocks:
         key = self.signature(graph)
         if key in self._found:
             return
-        name = _name(graph, where)
-        same = sum(
-            _name(block.graph, block.where) == name
-            for block in self
-            if block.graph.kind not in ("network", "stage")
-        )
-        title = f"{name} ({same + 1})" if same else name
-        self._found[key] = Block(title, graph, where)
+        self._found[key] = Block(self._new_title(graph, where), graph, where)
         where = graph.name if graph.kind == "stage" else where
         for node in graph.nodes:
             if isinstance(node, CallNode):
@@ -74,11 +74,20 @@ class Blocks:
                 for body in node.bodies:
                     self._collect(body, where)
 
-    def signature(self, graph: Graph) -> Hashable:
-        """What two uses of a block must share to be drawn as one."""
-        # by identity: a graph holds shapes, whose hash says little
+    def _new_title(self, graph: Graph, where: str) -> str:
+        name = _name(graph, where)
+        if graph.kind in ("network", "stage"):
+            return name
+        others = [b for b in self if b.graph.kind not in ("network", "stage")]
+        same = sum(_name(block.graph, block.where) == name for block in others)
+        return f"{name} ({same + 1})" if same else name
+
+    def signature(self, graph: Graph) -> int:
+        """A number that two uses of a block share when they are to be drawn as one."""
+        # by identity: two graphs may be equal but for their sizes
         if id(graph) not in self._signatures:
-            self._signatures[id(graph)] = self._sign(graph)
+            sign = self._sign(graph)
+            self._signatures[id(graph)] = self._numbers.setdefault(sign, len(self._numbers))
         return self._signatures[id(graph)]
 
     def _sign(self, graph: Graph) -> Hashable:

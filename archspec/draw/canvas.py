@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +20,10 @@ XY = tuple[float, float]
 SUFFIXES = (".svg", ".png", ".pdf")
 DPI = 144
 """Dots per inch of a PNG."""
-MAX_PIXELS = 16_000
-"""Of a PNG's longer side; a larger drawing gets fewer dots per inch."""
+MAX_SIDE, MAX_PIXELS = 16_000, 80_000_000
+"""Of a PNG's longer side, and of all of it; a larger drawing gets fewer dots per inch."""
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
     "svg.fonttype": "none",  # text stays text: searchable, and small files
@@ -174,16 +176,15 @@ class Canvas:
             ArchspecError: the file cannot be written.
         """
         kind = suffix(path)
-        longest = max(self.width, self.height) / 72
+        width, height = self.width / 72, self.height / 72
+        dpi = min(DPI, MAX_SIDE / max(width, height), math.sqrt(MAX_PIXELS / (width * height)))
         metadata: dict[str, Any] = {
             ".svg": {"Date": None},
             ".pdf": {"CreationDate": None},
             ".png": {},
         }[kind]
         with _replacing(path) as unfinished:
-            self.figure.savefig(
-                unfinished, format=kind[1:], dpi=min(DPI, MAX_PIXELS / longest), metadata=metadata
-            )
+            self.figure.savefig(unfinished, format=kind[1:], dpi=dpi, metadata=metadata)
 
 
 def suffix(path: Path) -> str:
@@ -205,7 +206,9 @@ def _replacing(path: Path) -> Iterator[Path]:
     """A new file beside `path` that takes its place when all went well."""
     unfinished: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
+        )
         os.close(handle)
         unfinished = Path(name)
         yield unfinished
@@ -232,7 +235,7 @@ def _bent(points: Sequence[XY]) -> tuple[list[XY], list[int]]:
     from matplotlib.path import Path as Curve
 
     vertices, codes = [points[0]], [int(Curve.MOVETO)]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if abs(x0 - x1) < 0.01:
             vertices.append((x1, y1))
             codes.append(int(Curve.LINETO))

@@ -64,7 +64,7 @@ def diagram(graph: Graph, blocks: Blocks) -> Diagram:
         for position, ref in enumerate(node.inputs):
             source, port = _source(ref, skipped)
             wires.append(Wire(source, port, _key(node.id), position))
-    items.append(Item(OUTPUT, "end", "end", OUTPUT))
+    items.append(Item(OUTPUT, "end", "terminal", OUTPUT))
     source, port = _source(graph.output, skipped)
     wires.append(Wire(source, port, OUTPUT))
     return Diagram(tuple(items), tuple(wires))
@@ -78,7 +78,7 @@ def _ends(graph: Graph) -> Iterator[Item]:
     alone = len(graph.inputs) == 1
     for port, shape in enumerate(graph.inputs):
         title = INPUT if alone else f"{INPUT} {port + 1}"
-        yield Item(f"{INPUT} {port}", "end", "end", title, outputs=(shape_text(shape),))
+        yield Item(f"{INPUT} {port}", "end", "terminal", title, outputs=(shape_text(shape),))
 
 
 def _source(ref: Ref, skipped: dict[str, Ref]) -> tuple[str, int]:
@@ -128,7 +128,8 @@ def sole_op(graph: Graph) -> OpNode | None:
 
 def _repeated(node: RepeatNode, titles: list[str]) -> tuple[str, str, tuple[str, ...]]:
     if len(titles) == 1:
-        return f"{titles[0]} × {show(node.times)}", "", ()
+        once = isinstance(node.times, int) and node.times == 1
+        return (titles[0] if once else f"{titles[0]} × {show(node.times)}"), "", ()
     shown = [*titles[:3], "…"] if len(titles) > 3 else titles
     return f"{node.id} × {show(node.times)}", "", (", ".join(shown),)
 

@@ -18,10 +18,9 @@ def folded(diagram: Diagram, most: int = MOST_ITEMS) -> list[Diagram]:
     """
     count = len(diagram.items)
     parts = -(-count // most)
-    cuts = list(_cuts(diagram))
     ends = [0]
-    for end in cuts:
-        if end - ends[-1] >= count / parts:
+    for end in _cuts(diagram):
+        if len(ends) < parts and end >= len(ends) * count / parts:
             ends.append(end)
     ends.append(count)
     return [_part(diagram, start, end, ends) for start, end in pairwise(ends)]
@@ -51,12 +50,12 @@ def _part(diagram: Diagram, start: int, end: int, ends: list[int]) -> Diagram:
         incoming = list(_crossing(diagram, at, start))
         source = diagram.items[at[incoming[0].source]]
         shape = source.outputs[incoming[0].port]
-        first = Item("input 0", "end", "end", _letter(ends.index(start)), outputs=(shape,))
+        first = Item("input 0", "end", "terminal", _letter(ends.index(start)), outputs=(shape,))
         items.insert(0, first)
         wires += [Wire(first.key, 0, wire.target, wire.position) for wire in incoming]
     if end < len(diagram.items):
         outgoing = next(_crossing(diagram, at, end))
-        items.append(Item(OUTPUT, "end", "end", _letter(ends.index(end))))
+        items.append(Item(OUTPUT, "end", "terminal", _letter(ends.index(end))))
         wires.append(Wire(*_output(outgoing), OUTPUT))
     return Diagram(tuple(items), tuple(wires))
 

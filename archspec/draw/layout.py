@@ -7,11 +7,12 @@ runs beside the boxes, in a lane of its own. Lengths are points (1/72 inch); y g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from archspec.draw.branches import identities, residuals
 from archspec.draw.diagram import Diagram, Wire
-from archspec.draw.order import Layers, Point, ordered, spread
+from archspec.draw.order import Point, ordered, spread
 
 Size = tuple[float, float]
 XY = tuple[float, float]
@@ -122,47 +123,6 @@ def arrange(
     return _Arrangement(diagram, sizes, label_width, ghost).layout()
 
 
-# -- which wires are what ----------------------------------------------------------------------
-
-
-def residuals(diagram: Diagram) -> frozenset[Wire]:
-    """Wires that skip what the other input of a join of two has gone through."""
-    joins = {item.key for item in diagram.items if item.kind == "join"}
-    return frozenset(
-        wire for wire, many in _bypasses(diagram) if many == 2 and wire.target in joins
-    )
-
-
-def identities(diagram: Diagram) -> frozenset[Wire]:
-    """Wires that are a branch by themselves: past the ops on all other branches of a join."""
-    return frozenset(wire for wire, _ in _bypasses(diagram)) - residuals(diagram)
-
-
-def _bypasses(diagram: Diagram) -> Iterator[tuple[Wire, int]]:
-    """Wires past all that feeds the other inputs of their target, and how many inputs it has.
-
-    A part of a split is none: what passes by is another tensor.
-    """
-    import networkx as nx
-
-    flow = nx.DiGraph([(wire.source, wire.target) for wire in diagram.wires])
-    forks = {item.key for item in diagram.items if len(item.outputs) == 1}
-    into: dict[str, list[Wire]] = {}
-    for wire in diagram.wires:
-        into.setdefault(wire.target, []).append(wire)
-    for wires in into.values():
-        if len(wires) == 1:
-            continue
-        above = {wire: nx.ancestors(flow, wire.source) for wire in wires}
-        for wire in wires:
-            others = (above[other] for other in wires if other is not wire)
-            if wire.source in forks and all(wire.source in sources for sources in others):
-                yield wire, len(wires)
-
-
-# -- coordinates -------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class _Gap:
     """The space under a layer: stems and tracks that leave, bends, tracks that arrive, entries."""
@@ -227,8 +187,7 @@ class _Arrangement:
         return (half, max(half, stem + LABEL + label_width(outputs[-1])))
 
     def _room(self) -> dict[Point, float]:
-        """The half-width that each point gets; similar ones the same, so that branches stand evenly.
-        """
+        """The half-width of each point's place; similar ones get the same, to stand evenly."""
         room = {}
         for row in self.layers.rows:
             needed = {point: max(self.reach[point]) for point in row}
@@ -254,9 +213,7 @@ class _Arrangement:
             start = y + height + STEM + TRACK * len(leaving)
             end = start + (ROUTE if self._bends(index) else ROUTE / 2)
             self.ys.append(y + height / 2)
-            self.gaps.append(
-                _Gap(y + height, start, end, tuple(sorted(leaving)), tuple(arriving))
-            )
+            self.gaps.append(_Gap(y + height, start, end, tuple(sorted(leaving)), tuple(arriving)))
             y = end + TRACK * len(arriving) + ENTRY
 
     def _bends(self, index: int) -> bool:
@@ -340,7 +297,8 @@ class _Arrangement:
             above = self.gaps[last - 1]
             track = above.end + TRACK * above.arriving.index(wire)
             enter = box.x + box.width / 4
-            back = ((lane, track), (enter, track), (enter, box.y))
+            # it meets the circle at half its radius
+            back = ((lane, track), (enter, track), (enter, box.y - box.height * 3**0.5 / 4))
         return ((x, bottom), (x, y), (lane, y), *back)
 
 

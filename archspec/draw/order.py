@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby, pairwise
 
 from archspec.draw.diagram import Diagram, Wire
 
@@ -58,7 +59,7 @@ def ordered(diagram: Diagram, skips: Collection[Wire], identities: Collection[Wi
     """
     import networkx as nx
 
-    flow = nx.DiGraph()
+    flow: nx.DiGraph[str] = nx.DiGraph()
     flow.add_nodes_from(item.key for item in diagram.items)
     flow.add_edges_from((wire.source, wire.target) for wire in diagram.wires)
     place = {
@@ -118,7 +119,7 @@ def _links(layers: Layers) -> tuple[Links, Links]:
     above: Links = {}
     below: Links = {}
     for wire, chain in layers.chains.items():
-        for upper, lower in zip(chain, chain[1:], strict=False):
+        for upper, lower in pairwise(chain):
             out = wire.port / 64 if upper.item is not None else 0.0
             enter = wire.position / 64 if lower.item is not None else 0.0
             above.setdefault(lower, []).append((upper, min(out, 0.9)))
@@ -155,7 +156,7 @@ def _barycentre(point: Point, links: Links, at: Mapping[Point, float]) -> float:
 def crossings(rows: list[list[Point]], above: Links) -> int:
     """How many pairs of wires cross."""
     total = 0
-    for upper, lower in zip(rows, rows[1:], strict=False):
+    for upper, lower in pairwise(rows):
         at = {point: index for index, point in enumerate(upper)}
         ends = [
             (at[end] + offset, index)
@@ -172,28 +173,49 @@ def crossings(rows: list[list[Point]], above: Links) -> int:
 
 
 def spread(layers: Layers, room: Mapping[Point, float]) -> dict[Point, float]:
-    """The x of every point: in order, apart, long wires straight, the rest near its neighbours."""
-    xs = {}
+    """The x of every point: in order, apart, straight where that can be, near its neighbours."""
+    xs: dict[Point, float] = {}
     for row in layers.rows:
         xs |= _apart(row, [0.0] * len(row), room)
-    pulls: dict[Point, list[tuple[Point, float]]] = {}
-    for chain in layers.chains.values():
-        for upper, lower in zip(chain, chain[1:], strict=False):
-            weight = 8.0 if upper.item is None and lower.item is None else 1.0
-            pulls.setdefault(upper, []).append((lower, weight))
-            pulls.setdefault(lower, []).append((upper, weight))
-    for sweep in range(3 * SWEEPS):
-        sides = {0: (-1,), 1: (1,)}.get(sweep % 3, (-1, 1))
+    pulls = _pulls(layers)
+    for sweep in range(6 * SWEEPS + 1):
+        # neighbours above alone, those below alone, and both; downwards last
+        sides = ((-1,), (1,), (-1, 1))[sweep % 3]
         for row in layers.rows if sweep % 2 == 0 else layers.rows[::-1]:
             wanted = []
             for point in row:
-                near = [p for p in pulls.get(point, ()) if p[0].row - point.row in sides]
+                near = [(p, weight) for p, weight in pulls[point] if p.row - point.row in sides]
                 total = sum(weight for _, weight in near)
-                wanted.append(
-                    sum(xs[end] * weight for end, weight in near) / total if near else xs[point]
-                )
+                pull = sum(xs[end] * weight for end, weight in near)
+                wanted.append(pull / total if near else xs[point])
             xs |= _apart(row, wanted, room)
-    return xs
+    return xs | _straight(layers, xs, pulls)
+
+
+def _pulls(layers: Layers) -> Links:
+    """Each point's neighbours, with how much it wants to stand in line with each."""
+    above, below = _links(layers)
+    pulls: Links = {point: [] for row in layers.rows for point in row}
+    for chain in layers.chains.values():
+        for upper, lower in pairwise(chain):
+            alone = len(below[upper]) == 1 and len(above[lower]) == 1
+            pulls[upper].append((lower, 8.0 if alone else 1.0))
+            pulls[lower].append((upper, 8.0 if alone else 1.0))
+    return pulls
+
+
+def _straight(layers: Layers, xs: Mapping[Point, float], pulls: Links) -> dict[Point, float]:
+    """Layers of one point each, one after the other, on one vertical line."""
+    found: dict[Point, float] = {}
+    for single, rows in groupby(layers.rows, key=lambda row: len(row) == 1):
+        run = [row[0] for row in rows]
+        if single:
+            inside = set(run)
+            ends = [(p, w) for point in run for p, w in pulls[point] if p not in inside]
+            total = sum(weight for _, weight in ends)
+            x = sum(xs[p] * w for p, w in ends) / total if ends else xs[run[0]]
+            found |= dict.fromkeys(run, x)
+    return found
 
 
 def _apart(

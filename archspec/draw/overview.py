@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archspec.cost import CostTable, count
+from archspec.counting import CostTable, count
 from archspec.draw.blocks import Blocks
 from archspec.draw.canvas import Canvas, text_width
 from archspec.draw.diagram import OUTPUT, Diagram, Item, Wire, diagram
@@ -24,7 +24,7 @@ from archspec.graph import CallNode, Graph
 
 MAX_ITEMS = 8
 """A stage with more is drawn as one box here, and as a panel of its own."""
-MAX_HEIGHT = 900.0
+MAX_HEIGHT = 1200.0
 """Of a column of stages, in points; what is more goes into the next column."""
 
 _FIGURES = 128.0  # the width of the figures beside a stage's boxes
@@ -81,12 +81,17 @@ class Overview:
         self.height = max(map(self._height, self.columns)) + 2 * _PILL
 
     def _columns(self) -> list[list[_Card]]:
+        """As few columns as there can be, of about the same height."""
         limit = max([MAX_HEIGHT, *(card.height for card in self.cards)])
-        whole = self._height(self.cards)
-        limit = max(limit / 2, whole / -(-whole // limit))  # columns of about the same height
+        fewest = len(self._filled(limit))
+        tries = (limit * step / 40 for step in range(1, 40))
+        even = next((low for low in tries if len(self._filled(low)) == fewest), limit)
+        return self._filled(even)
+
+    def _filled(self, limit: float) -> list[list[_Card]]:
         columns: list[list[_Card]] = [[]]
         for card in self.cards:
-            if columns[-1] and self._height([*columns[-1], card]) > limit + 1:
+            if columns[-1] and self._height([*columns[-1], card]) > limit:
                 columns.append([])
             columns[-1].append(card)
         return columns
@@ -112,9 +117,9 @@ class Overview:
                 shift = axis - card.entry
                 enter = (axis, y)
                 if number and not index:
-                    turn = x - _TURN / 2
-                    canvas.line([last, (last[0], last[1] + 12), (turn, last[1] + 12),
-                                 (turn, y - 12), (enter[0], y - 12), enter], arrow=False)  # fmt: skip
+                    turn, low, high = x - _TURN / 2, last[1] + 12, y - 12
+                    around = [(last[0], low), (turn, low), (turn, high), (axis, high)]
+                    canvas.line([last, *around, enter], arrow=False)
                 else:
                     canvas.line([last, enter], smooth=True, arrow=False)
                 self._card(canvas, card, x, y, shift)
@@ -127,7 +132,7 @@ class Overview:
 
     def _pill(self, canvas: Canvas, x: float, y: float, text: str) -> None:
         width = text_width(text, TITLE_SIZE) + 20
-        canvas.box(x - width / 2, y - 11, width, 22, colour("end"), radius=11)
+        canvas.box(x - width / 2, y - 11, width, 22, colour("terminal"), radius=11)
         canvas.text(x, y, text, TITLE_SIZE)
 
     def _card(self, canvas: Canvas, card: _Card, x: float, y: float, shift: float) -> None:

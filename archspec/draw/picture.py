@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from archspec.cost import count
+from archspec.counting import count
 from archspec.draw.blocks import Block, Blocks
 from archspec.draw.canvas import Canvas, settings, suffix, text_width
 from archspec.draw.diagram import Diagram, diagram, sole_op
@@ -65,7 +65,7 @@ def _own_panels(graph: Graph, blocks: Blocks) -> list[Block]:
 def _subtitle(block: Block, root: Graph) -> str:
     if block.graph.kind == "stage" or block.graph is root:
         return block.graph.kind
-    return f"shapes as in {block.where}"
+    return block.caption
 
 
 def _sheet(
@@ -122,9 +122,7 @@ def _packed(
     return min(tries, key=lambda t: max((beside + t[1]) / ASPECT, t[2], at_least))
 
 
-def _columns(
-    panels: list[Panel], limit: float
-) -> tuple[list[tuple[float, float]], float, float]:
+def _columns(panels: list[Panel], limit: float) -> tuple[list[tuple[float, float]], float, float]:
     """Each panel in the first column in which it finds room under a limit."""
     columns: list[list[Panel]] = []
     for panel in panels:

@@ -24,7 +24,7 @@ FAMILIES = {
     "layout": Colour("#ececec", "#7a7a7a"),
     "regularise": Colour("#f3e3d6", "#8a6242"),
     "block": Colour("#e3defa", "#5b46b8"),
-    "end": Colour("#ffffff", "#8a8a8a"),
+    "terminal": Colour("#ffffff", "#8a8a8a"),
 }
 """A family is the file in `archspec/ops/` that an op stands in; the last two are not ops."""
 

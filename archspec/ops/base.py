@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
 
-from archspec.errors import ShapeError
-from archspec.shape import Shape
+from archspec.errors import ShapeError, brief
+from archspec.shape import LETTERS, Shape
 
 if TYPE_CHECKING:
     from archspec.program import Builder, Value
 
 
 def _axis(name: str) -> str:
-    if not name.isidentifier():
-        raise ValueError(f"expected the name of an axis, found {name!r}")
+    if not name.isidentifier() or not name.isascii() or name == "batch":
+        raise ValueError(f"expected the name of an axis, found {brief(name)}")
     return name
 
 
-Axis = Annotated[str, AfterValidator(_axis)]
+Axis = Annotated[
+    str,
+    AfterValidator(_axis),
+    WithJsonSchema({"anyOf": [{"enum": list(LETTERS)}, {"type": "string"}]}),
+]
 """The name of an axis: channels, height, width, tokens, or one that the spec made."""
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from archspec.program import Builder, Value
 
 
+MAX_PARTS = 1024
+
+
 class _Elementwise(Op):
     """Elementwise on two or more tensors, which meet by axis name.
 
@@ -122,6 +125,8 @@ class Split(Op):
                 )
         else:
             into: Any = self.into
+            if not require(into <= MAX_PARTS):
+                raise ShapeError(f"'split' makes at most {MAX_PARTS} parts, found {show(into)}")
             if not is_symbol(size) and not require(size % into == 0):
                 raise ShapeError(f"{self.axis} {show(size)} does not split into {into} equal parts")
             parts = (divide(size, into),) * into

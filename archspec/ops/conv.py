@@ -89,11 +89,11 @@ class Conv(Windowed):
     def infer(self, *xs: Shape) -> Shape:
         (x,) = xs
         grid = self.slide(x)
-        for what, size in (("channels in", x.channels), ("channels out", self._out(x))):
+        for what, size in (("input", x.channels), ("output", self._out(x))):
             symbolic = is_symbol(size) or is_symbol(self.groups)
             if not symbolic and not require(size % self.groups == 0):
                 raise ShapeError(
-                    f"{show(size)} {what} do not divide into {show(self.groups)} groups"
+                    f"{show(size)} {what} channels do not divide into {show(self.groups)} groups"
                 )
         return x.replace(channels=self._out(x), **grid)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from archspec.errors import ShapeError
-from archspec.ops.base import Axis, Op
+from archspec.ops.base import Axis, Op, unless_default
 from archspec.shape import CHANNELS, GRID, HEIGHT, TOKENS, WIDTH, Shape
 from archspec.sizes import Offset, Size, equal, is_array, is_symbol, multiply, require, show
 
@@ -134,6 +134,7 @@ class Rename(Op):
 class Shift(Op):
     """Move values along `axis` by `by` positions; with several offsets, one per group of channels.
 
+    Groups are cut as torch.chunk cuts: ⌈C / n⌉ channels each, the last may be smaller.
     `mode: circular` rolls around (torch.roll), `zero` and `replicate` fill what is uncovered.
     """
 
@@ -156,8 +157,14 @@ class Shift(Op):
             raise ShapeError(
                 f"a shift by {list(offsets)} leaves nothing of {self.axis} {show(size)}"
             )
-        if not is_symbol(x.channels) and not require(x.channels >= len(offsets)):
-            raise ShapeError(f"{show(x.channels)} channels cannot form {len(offsets)} groups")
+        if len(offsets) > 1 and not is_symbol(x.channels):
+            # groups of ⌈C / n⌉ channels, as torch.chunk cuts them; the last has what is left
+            group = (x.channels + len(offsets) - 1) // len(offsets)
+            if not require(group * (len(offsets) - 1) < x.channels):
+                raise ShapeError(
+                    f"{show(x.channels)} channels do not form {len(offsets)} groups of "
+                    f"{show(group)} (the last may be smaller)"
+                )
         return x
 
     def lower(self, b: Builder, *xs: Value) -> Value:
@@ -168,7 +175,9 @@ class Shift(Op):
             return b.call(
                 "torch.roll", x, order=x.order, shape=x.shape, shifts=offsets[0], dims=dim
             )
-        return b.call(
-            "shift", x, order=x.order, shape=x.shape,
-            offsets=offsets, dim=dim, group_dim=x.order.index(CHANNELS), mode=self.mode,
-        )  # fmt: skip
+        groups = unless_default(
+            {"group_dim": None}, group_dim=x.order.index(CHANNELS) if len(offsets) > 1 else None
+        )
+        return b.layer(
+            x, "Shift", order=x.order, offsets=offsets, dim=dim, mode=self.mode, **groups
+        )

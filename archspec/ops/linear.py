@@ -54,7 +54,7 @@ class Linear(Op):
                 x, "nn.Conv2d", order=x.channels_first, resize={CHANNELS: out},
                 in_channels=size, out_channels=out, kernel_size=1, bias=self.bias,
             )  # fmt: skip
-        if self.axis == CHANNELS or len(x.shape) == 1:
+        if self.axis == x.channels_last[-1]:
             return b.layer(
                 x, "nn.Linear", order=x.channels_last, resize={self.axis: out},
                 in_features=size, out_features=out, bias=self.bias,

@@ -103,6 +103,10 @@ class GroupNorm(_Norm):
             raise ShapeError(
                 f"{show(x.channels)} channels do not divide into {show(self.groups)} groups"
             )
+        if not is_symbol(x.numel()) and not require(x.numel() > self.groups):
+            raise ShapeError(
+                f"'group_norm' of {x} would normalise single values, which PyTorch refuses"
+            )
         return x
 
     def lower(self, b: Builder, *xs: Value) -> Value:
@@ -118,6 +122,10 @@ class Affine(Op):
     """y = weight · x + bias per channel, no statistics (ResMLP's norm, arXiv 2105.03404)."""
 
     name: ClassVar[str] = "affine"
+
+    def infer(self, *xs: Shape) -> Shape:
+        xs[0].size(CHANNELS)
+        return xs[0]
 
     def params(self, *xs: Shape) -> Any:
         (x,) = xs
@@ -135,6 +143,10 @@ class Scale(Op):
     shorthand: ClassVar[str | None] = "init"
 
     init: Real = 1.0
+
+    def infer(self, *xs: Shape) -> Shape:
+        xs[0].size(CHANNELS)
+        return xs[0]
 
     def params(self, *xs: Shape) -> Any:
         (x,) = xs

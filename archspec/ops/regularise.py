@@ -47,4 +47,5 @@ class StochasticDepth(Op):
         rate = self.rate
         if self.schedule == "linear":
             rate = rate * b.layer_index / (b.layer_count - 1) if b.layer_count > 1 else 0.0
-        return b.layer(x, "StochasticDepth", order=x.order, p=round(rate, 6)) if rate else x
+        # the first layer's rate is 0; it keeps its module, so that all layers are alike
+        return b.layer(x, "StochasticDepth", order=x.order, p=round(rate, 6)) if self.rate else x

@@ -1,5 +1,0 @@
-"""From a program to one source file in plain PyTorch."""
-
-from archspec.emit.file import emit
-
-__all__ = ["emit"]

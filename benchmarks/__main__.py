@@ -1,0 +1,121 @@
+"""`python -m benchmarks [--list] [NAME...]`: run, print one table, keep the figures as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import environment
+from benchmarks.registry import Benchmark, Device, Row, find_all
+from benchmarks.timing import Quartiles, show
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what was asked for; 0 if all of it ran."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which to run (default: all)")
+    parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, metavar="FOLDER",
+        help="where the JSON files are (default: benchmarks/results)",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    benchmarks = find_all()
+    unknown = [name for name in options.names if name not in benchmarks]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(benchmarks)}")
+    chosen = [benchmarks[name] for name in options.names or benchmarks]
+    console = Console()
+    if options.list:
+        console.print(overview(chosen, options.results))
+        return 0
+    ran: list[tuple[str, list[Row]]] = []
+    for benchmark in chosen:
+        for device in benchmark.needs:
+            if device == "cuda" and environment.gpu_model() is None:
+                continue
+            title = f"{benchmark.name} ({device})"
+            console.print(f"running {title}: {benchmark.measures}", style="dim")
+            # the load before the run: afterwards it would be our own
+            facts = environment.capture(device, arguments)
+            rows = benchmark.run(device)
+            ran.append((title, rows))
+            write(benchmark, device, facts, rows, options.results)
+    console.print(figures(ran))
+    for benchmark in chosen:
+        for device in benchmark.needs:
+            if device == "cuda" and environment.gpu_model() is None:
+                console.print(
+                    f"{benchmark.name} (cuda): {state(benchmark, device, options.results)}"
+                )
+    return 0
+
+
+def write(
+    benchmark: Benchmark, device: Device, facts: dict[str, Any], rows: list[Row], folder: Path
+) -> None:
+    """The figures with all that is known about how they came about."""
+    content = {
+        "name": benchmark.name,
+        "measures": benchmark.measures,
+        **facts,
+        "rows": [row.to_dict() for row in rows],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{benchmark.name}-{device}.json"
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def state(benchmark: Benchmark, device: Device, folder: Path) -> str:
+    """When and on what it was last measured, or that it has yet to be."""
+    path = folder / f"{benchmark.name}-{device}.json"
+    if not path.is_file():
+        return "pending: needs a CUDA GPU" if device == "cuda" else "not measured yet"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return f"measured on {found['device']}, {found['date'][:10]}"
+
+
+def overview(benchmarks: list[Benchmark], folder: Path) -> Table:
+    """Every benchmark on every device, and whether it has been measured."""
+    table = Table("benchmark", "device", "measures", "state")
+    for benchmark in benchmarks:
+        for device in benchmark.needs:
+            table.add_row(
+                benchmark.name, device, benchmark.measures, state(benchmark, device, folder)
+            )
+    return table
+
+
+def figures(ran: list[tuple[str, list[Row]]]) -> Table:
+    """All rows of all benchmarks."""
+    table = Table("benchmark", "case", "figure", "quartiles", "unit")
+    table.columns[3].justify = "right"
+    table.add_column("median", justify="right", style="bold")
+    table.columns.insert(3, table.columns.pop())
+    for title, rows in ran:
+        case = ""
+        for number, row in enumerate(rows):
+            # what is as in the line above is not said again
+            shown = row.case if row.case != case else ""
+            case = row.case
+            cells = _cells(row.value)
+            table.add_row(title if number == 0 else "", shown, row.figure, *cells, row.unit)
+        table.add_section()
+    return table
+
+
+def _cells(value: Quartiles) -> tuple[str, str]:
+    return show(value.median), f"{show(value.low)} … {show(value.high)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

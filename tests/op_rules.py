@@ -1,0 +1,435 @@
+"""How random steps are written: one rule for each op, and what the rules share.
+
+The writer follows shapes by rules of its own, kept as simple as validity allows, so that a wrong
+shape rule in archspec is met by a network that ought to be possible.
+
+A rule writes a few steps that read the step before them, or returns None where it does not apply.
+Rules that keep the shape (KEEP) may stand anywhere; the others (CHANGE) not inside a residual or a
+repeated body. Every op has a rule of its own name, which applies to every image of at least 8×8
+pixels and 2 channels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from hypothesis import strategies as st
+
+from archspec.ops import registry
+
+Sizes: TypeAlias = Mapping[str, int]
+"""The writer's own idea of a shape: axis → size."""
+
+LETTERS = {"channels": "C", "height": "H", "width": "W", "tokens": "N"}
+AXES = ("channels", "height", "width", "tokens", "heads", "keys", "rows")
+MOST = {"channels": 24, "tokens": 144}
+"""The longest axis along which a linear map is drawn (others: 32)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step before it is YAML; `short` asks for the form without named arguments."""
+
+    name: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    short: bool = False
+
+    def yaml(self) -> Any:
+        args = {key: _plain(value) for key, value in self.args.items()}
+        if not args:
+            return self.name
+        if self.short and len(args) == 1:
+            op = registry().get(self.name)
+            (key,) = args
+            is_bare = op is not None and op.shorthand == key and not isinstance(args[key], dict)
+            if self.name == "residual" or is_bare:
+                return {self.name: args[key]}
+        return {self.name: args}
+
+    def given(self, **args: Any) -> Step:
+        """The same step with `id` or `from` added."""
+        return replace(self, args={**self.args, **args})
+
+
+Piece: TypeAlias = tuple[list[Step], Sizes]
+"""Steps, and the sizes after them."""
+Rule: TypeAlias = "Callable[[Writer, Sizes], Piece | None]"
+
+KEEP: dict[str, Rule] = {}
+CHANGE: dict[str, Rule] = {}
+DEEP = ("residual", "repeat", "condition", "call", "use", "join", "pooled_gate", "split")
+"""Rules that write bodies inside bodies, to which there is a limit."""
+
+
+def rule(table: dict[str, Rule], *names: str) -> Callable[[Any], Any]:
+    """Register a rule; one for several ops is called with the op's name as third argument."""
+
+    def register(function: Any) -> Any:
+        for name in names or (function.__name__.rstrip("_"),):
+            table[name] = (lambda w, x, name=name: function(w, x, name)) if names else function
+        return function
+
+    return register
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Step):
+        return value.yaml()
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def divisors(size: int) -> list[int]:
+    return [n for n in range(1, size + 1) if size % n == 0]
+
+
+class Writer:
+    """Draws steps. Names are unique in the whole document, so that no two can collide."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self.draw = draw
+        self.blocks: dict[str, Any] = {}
+        self.vars: dict[str, Any] = {}
+        self.tables: list[dict[str, Any]] = [self.vars]
+        """Where new variables may go: to the spec, and to the stage that is being written."""
+        self.depth = 0
+        self._count = 0
+
+    # -- small choices ---------------------------------------------------------------------------
+
+    def fresh(self, prefix: str) -> str:
+        self._count += 1
+        return f"{prefix}{self._count}"
+
+    def flip(self) -> bool:
+        return self.draw(st.booleans())
+
+    def pick(self, options: Iterable[Any]) -> Any:
+        return self.draw(st.sampled_from(list(options)))
+
+    def subset(self, options: Iterable[Any], fewest: int, most: int) -> list[Any]:
+        """Some of the options, each once, in any order."""
+        return self.shuffle(options)[: self.whole(fewest, most)]
+
+    def shuffle(self, options: Iterable[Any]) -> list[Any]:
+        return self.draw(st.permutations(list(options)))
+
+    def whole(self, low: int, high: int) -> int:
+        return self.draw(st.integers(low, high))
+
+    def real(self, low: float, high: float) -> float:
+        return self.draw(st.integers(int(low * 100), int(high * 100))) / 100
+
+    def some(self, **args: Callable[[], Any]) -> dict[str, Any]:
+        """Some of the optional arguments."""
+        return {name: make() for name, make in args.items() if self.flip()}
+
+    def size(self, value: int, x: Sizes) -> Any:
+        """`value` as it may stand in a spec: a number, an expression, a variable."""
+        names = {LETTERS[axis]: size for axis, size in x.items() if axis in LETTERS}
+        if "H" in names and "W" in names and "N" not in names:
+            names["N"] = names["H"] * names["W"]
+        texts: list[Any] = [value, value]
+        for name, size in names.items():
+            if value % size == 0:
+                texts.append(f"{value // size} * {name}" if value != size else name)
+            if size % value == 0:
+                texts.append(f"{name} / {size // value}")
+            texts.append(f"{name} - {size - value}" if size > value else f"{name} + {value - size}")
+            texts.append(f"{value} if {name} >= {size} else {name} // 0")
+        texts.append(None)
+        text = self.pick(texts)
+        if text is not None:
+            return text
+        table, name = self.pick(self.tables), self.fresh("size")
+        if self.flip():
+            table[name] = value
+            return name
+        table[name] = [value, value + 1]
+        return f"{name}[0]"
+
+    # -- bodies ----------------------------------------------------------------------------------
+
+    def body(self, x: Sizes, *, keep: bool, most: int = 3, must: str | None = None) -> Piece:
+        """One to `most` pieces in a row; `must` names the rule of one of them."""
+        steps: list[Step] = []
+        self.depth += 1
+        count = self.whole(1, most)
+        for position in range(count):
+            rules = KEEP if keep or self.flip() else CHANGE
+            if must is not None and position == 0:
+                made = (KEEP.get(must) or CHANGE[must])(self, x)
+                assert made is not None, f"the rule of {must!r} does not apply to {x}"
+            else:
+                names = [name for name in rules if self.depth < 4 or name not in DEEP]
+                made = rules[self.pick(names)](self, x)
+            if made is not None:
+                steps += made[0]
+                x = made[1]
+        self.depth -= 1
+        if not steps:
+            steps = [Step("identity")]
+        if self.flip() and "id" not in steps[-1].args and steps[-1].name != "split":
+            steps[-1] = steps[-1].given(id=self.fresh("step"))
+        return steps, x
+
+    def named(self, x: Sizes) -> tuple[list[Step], str]:
+        """A step that names the tensor before it (or what it makes of it)."""
+        name = self.fresh("x")
+        return [Step(self.pick(["identity", "gelu", "relu", "tanh"]), {"id": name})], name
+
+    def chain(self, source: str, x: Sizes) -> tuple[list[Step], str]:
+        """A chain that reads `source`, keeps the shape, and whose result has a name."""
+        steps, _ = self.body(x, keep=True, most=2)
+        steps[0] = steps[0].given(**{"from": source})
+        name = steps[-1].args.get("id") or self.fresh("y")
+        steps[-1] = steps[-1].given(id=name)
+        return steps, name
+
+
+# -- one op each, shape kept ---------------------------------------------------------------------
+
+
+@rule(KEEP, "relu", "relu6", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "identity")
+def _plain_op(w: Writer, x: Sizes, name: str) -> Piece:
+    return [Step(name)], x
+
+
+@rule(KEEP)
+def gelu(w: Writer, x: Sizes) -> Piece:
+    return [Step("gelu", w.some(approximate=lambda: w.pick(["none", "tanh"])))], x
+
+
+@rule(KEEP)
+def leaky_relu(w: Writer, x: Sizes) -> Piece:
+    return [Step("leaky_relu", w.some(negative_slope=lambda: w.real(0, 0.5)))], x
+
+
+@rule(KEEP)
+def softmax(w: Writer, x: Sizes) -> Piece:
+    return [Step("softmax", {"axis": w.pick(x)}, w.flip())], x
+
+
+@rule(KEEP)
+def dropout(w: Writer, x: Sizes) -> Piece:
+    return [Step("dropout", {"rate": w.real(0, 0.9)}, w.flip())], x
+
+
+@rule(KEEP)
+def stochastic_depth(w: Writer, x: Sizes) -> Piece:
+    schedule = w.some(schedule=lambda: w.pick(["linear", "constant"]))
+    return [Step("stochastic_depth", {"rate": w.real(0, 0.9), **schedule}, w.flip())], x
+
+
+def _norm_arguments(w: Writer) -> dict[str, Any]:
+    return w.some(eps=lambda: w.pick([1e-6, 1e-5, 0.001]), affine=w.flip)
+
+
+@rule(KEEP)
+def batch_norm(w: Writer, x: Sizes) -> Piece | None:
+    if "channels" not in x or len(x) > 3:
+        return None
+    return [Step("batch_norm", _norm_arguments(w) | w.some(momentum=lambda: 0.2))], x
+
+
+@rule(KEEP)
+def layer_norm(w: Writer, x: Sizes) -> Piece:
+    axis = w.pick(x)
+    named = {} if axis == "channels" and w.flip() else {"axis": axis}
+    return [Step("layer_norm", named | _norm_arguments(w))], x
+
+
+@rule(KEEP)
+def group_norm(w: Writer, x: Sizes) -> Piece | None:
+    if "channels" not in x:
+        return None
+    counts = [n for n in divisors(x["channels"]) if n < math.prod(x.values())]
+    if not counts:
+        return None
+    groups = {"groups": w.size(w.pick(counts), x)} if w.flip() else {}
+    return [Step("group_norm", groups | _norm_arguments(w), w.flip())], x
+
+
+@rule(KEEP)
+def affine(w: Writer, x: Sizes) -> Piece | None:
+    return ([Step("affine")], x) if "channels" in x else None
+
+
+@rule(KEEP)
+def scale(w: Writer, x: Sizes) -> Piece | None:
+    if "channels" not in x:
+        return None
+    return [Step("scale", w.some(init=lambda: w.real(0.1, 2)), w.flip())], x
+
+
+@rule(KEEP)
+def shift(w: Writer, x: Sizes) -> Piece:
+    axis = w.pick(x)
+    reach = x[axis] - 1
+
+    def by() -> Any:
+        offset = w.whole(-reach, reach)
+        # each group has ⌈C / n⌉ channels and the last group the rest, which must not be nothing
+        c = 0 if axis == "channels" else x.get("channels", 0)
+        counts = [n for n in range(2, 6) if (n - 1) * math.ceil(c / n) < c]
+        if not counts or w.flip():
+            return offset
+        return [offset, *(w.whole(-reach, reach) for _ in range(w.pick(counts) - 1))]
+
+    given = {"by": by()} if reach < 1 else w.some(by=by)
+    mode = w.some(mode=lambda: w.pick(["circular", "zero", "replicate"]))
+    return [Step("shift", {"axis": axis, **given, **mode})], x
+
+
+# -- one op each, shape changed ------------------------------------------------------------------
+
+
+def _linear(w: Writer, x: Sizes, axis: str, out: int | None) -> Step:
+    named = {} if axis == "channels" and w.flip() else {"axis": axis}
+    size = {} if out is None else {"out": w.size(out, x)}
+    return Step("linear", {**size, **named, **w.some(bias=w.flip)}, w.flip())
+
+
+def _short_axes(x: Sizes) -> list[str]:
+    return [axis for axis, size in x.items() if size <= MOST.get(axis, 32)]
+
+
+@rule(CHANGE)
+def linear(w: Writer, x: Sizes) -> Piece | None:
+    axes = _short_axes(x)
+    if not axes:
+        return None
+    axis = w.pick(axes)
+    out = w.whole(1, min(MOST.get(axis, 32), 2 * x[axis]))
+    return [_linear(w, x, axis, out)], {**x, axis: out}
+
+
+def _is_grid(x: Sizes) -> bool:
+    return set(x) == {"channels", "height", "width"}
+
+
+def _pair(w: Writer, make: Callable[[], int]) -> tuple[Any, tuple[int, int]]:
+    """A number or a list of two, and the two numbers that it means."""
+    first = make()
+    if w.flip():
+        return first, (first, first)
+    second = make()
+    return [first, second], (first, second)
+
+
+def _window(
+    w: Writer, x: Sizes, *, dilated: bool = True, pool: bool = False
+) -> tuple[dict[str, Any], Sizes]:
+    """Arguments of a window that fits, and the grid after it."""
+    kernel, k = _pair(w, lambda: w.whole(1, 5))
+    stride, s = _pair(w, lambda: w.whole(1, 3))
+    dilation, d = _pair(w, lambda: w.whole(1, 2)) if dilated else (1, (1, 1))
+    if w.flip() and all(a % 2 == 1 or (a == b and c == 1) for a, b, c in zip(k, s, d, strict=True)):
+        padding: Any = "same"
+        patches = [a == b and c == 1 for a, b, c in zip(k, s, d, strict=True)]
+        p = tuple(
+            0 if patch else c * (a - 1) // 2 for a, c, patch in zip(k, d, patches, strict=True)
+        )
+    else:
+        padding, p = _pair(w, lambda: w.whole(0, 2))
+    args = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    grid = {}
+    for axis, kk, ss, pp, dd in zip(("height", "width"), k, s, p, d, strict=True):
+        room = x[axis] + 2 * pp - dd * (kk - 1) - 1
+        cuts = kk == ss and pp == 0 and dd == 1 and x[axis] % kk != 0
+        if room < 0 or cuts or (pool and pp > kk // 2):
+            return {"kernel": 3}, x  # this window does not fit; the plain one always does
+        grid[axis] = room // ss + 1
+    defaults = {"stride": 1, "padding": "same", "dilation": 1}
+    return {k: v for k, v in args.items() if k not in defaults or v != defaults[k]}, {**x, **grid}
+
+
+@rule(CHANGE)
+def conv(w: Writer, x: Sizes) -> Piece | None:
+    if not _is_grid(x):
+        return None
+    window, y = _window(w, x)
+    groups = w.pick(divisors(x["channels"]))
+    out = x["channels"] if w.flip() else groups * w.whole(1, max(1, MOST["channels"] // groups))
+    given = {} if out == x["channels"] and w.flip() else {"out": w.size(out, x)}
+    args = {**given, **window, **w.some(bias=w.flip)}
+    if groups > 1:
+        args["groups"] = w.size(groups, x)
+    return [Step("conv", args)], {**y, "channels": out}
+
+
+@rule(CHANGE)
+def avg_pool(w: Writer, x: Sizes) -> Piece | None:
+    if not _is_grid(x):
+        return None
+    window, y = _window(w, x, dilated=False, pool=True)
+    return [Step("avg_pool", {**window, **w.some(count_include_pad=w.flip)}, w.flip())], y
+
+
+@rule(CHANGE)
+def max_pool(w: Writer, x: Sizes) -> Piece | None:
+    if not _is_grid(x):
+        return None
+    window, y = _window(w, x, pool=True)
+    return [Step("max_pool", window, w.flip())], y
+
+
+@rule(CHANGE)
+def global_pool(w: Writer, x: Sizes) -> Piece | None:
+    if len(x) < 2:
+        return None
+    args = w.some(kind=lambda: w.pick(["average", "max"]))
+    axes = [axis for axis in x if axis != "channels"]
+    if "channels" not in x or w.flip():
+        axes = w.subset(x, 1, len(x) - 1)
+        args["axes"] = axes
+    if w.flip():
+        return [Step("global_pool", {**args, "keep": True})], {**x, **dict.fromkeys(axes, 1)}
+    return [Step("global_pool", args, w.flip())], {a: n for a, n in x.items() if a not in axes}
+
+
+@rule(CHANGE)
+def flatten(w: Writer, x: Sizes) -> Piece | None:
+    if len(x) < 2:
+        return None
+    if _is_grid(x) and w.flip():
+        return [Step("flatten")], {"channels": x["channels"], "tokens": x["height"] * x["width"]}
+    axes = w.subset(x, 2, 3)
+    rest = {axis: size for axis, size in x.items() if axis not in axes}
+    into = w.pick([axis for axis in AXES if axis not in rest])
+    return (
+        [Step("flatten", {"axes": axes, "into": into})],
+        {**rest, into: math.prod(x[axis] for axis in axes)},
+    )
+
+
+@rule(CHANGE)
+def unflatten(w: Writer, x: Sizes) -> Piece | None:
+    if len(x) > 4:
+        return None
+    axis = w.pick(x)
+    rest = {other: size for other, size in x.items() if other != axis}
+    names = w.shuffle(name for name in AXES if name not in rest)
+    first = w.pick(divisors(x[axis]))
+    into = {names[0]: w.size(first, x), names[1]: w.size(x[axis] // first, x)}
+    named = {} if axis == "tokens" and w.flip() else {"axis": axis}
+    return (
+        [Step("unflatten", {**named, "into": into})],
+        {**rest, names[0]: first, names[1]: x[axis] // first},
+    )
+
+
+@rule(CHANGE)
+def rename(w: Writer, x: Sizes) -> Piece:
+    old = w.subset(x, 1, 2)
+    rest = {axis: size for axis, size in x.items() if axis not in old}
+    new = w.shuffle(axis for axis in AXES if axis not in rest)
+    axes = dict(zip(old, new, strict=False))
+    return (
+        [Step("rename", {"axes": axes}, w.flip())],
+        {**rest, **{axes[axis]: x[axis] for axis in old}},
+    )
