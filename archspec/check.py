@@ -96,7 +96,7 @@ def _differences(
     found = []
     for path in dict.fromkeys([*kinds, *measured.params, *measured.flops]):
         kind, params, flops = kinds.get(path, (OUTSIDE, 0, 0))
-        place = f"{path or 'the network itself'} ({kind})"
+        place = f"{path or 'the network itself'} ({kind.strip('()')})"
         if params != measured.params.get(path, 0):
             found.append(
                 f"{place}: {params:,} parameters by rule, {measured.params.get(path, 0):,} by numel"

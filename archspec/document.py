@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from archspec.errors import SpecError, brief, did_you_mean
+from archspec.errors import SHOWN, SpecError, brief, did_you_mean
 from archspec.sizes import MAX_SIZE, describe
 from archspec.source import Key, Node, is_hole
 
@@ -249,7 +249,7 @@ def _message(
             inner = annotation
     if kind == "missing":
         return SpecError(f"{'.'.join(map(str, loc))} is missing", mark=mark)
-    where = ".".join(str(step) for step in (*within, *loc))
+    where = ".".join(str(step)[:SHOWN] for step in (*within, *loc))
     where += ": " if where else ""
     if is_hole(entry):
         return SpecError(
@@ -284,7 +284,7 @@ def check_hole(node: Node) -> None:
     for key, _ in node.items("a hole"):
         if key not in HOLE_FIELDS[kind]:
             raise SpecError(
-                f"a hole of kind {kind!r} has no key {str(key)!r}", mark=key.mark,
+                f"a hole of kind {kind!r} has no key {brief(str(key))}", mark=key.mark,
                 hint=did_you_mean(key, HOLE_FIELDS[kind]),
             )  # fmt: skip
     values = node.value[kind]
@@ -303,7 +303,7 @@ def check_hole(node: Node) -> None:
         or not all(_is(bound, wanted) for bound in bounds)
         or not bounds[0] <= bounds[1]
     ):
-        raise SpecError(f"{kind!r} takes [lowest, highest], found {bounds!r}", mark=values.mark)
+        raise SpecError(f"{kind!r} takes [lowest, highest], found {describe(bounds)}", mark=values.mark)
     step = node.value.get("step")
     if step is not None and not (_is(step.value, wanted) and step.value > 0):
         raise SpecError(f"'step' must be a positive number, found {step.kind}", mark=step.mark)

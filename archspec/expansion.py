@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from archspec.errors import LISTED, Mark, ShapeError, SpecError, did_you_mean
+from archspec.errors import LISTED, Mark, ShapeError, SpecError, brief, did_you_mean
 from archspec.graph import INPUT, CallNode, Graph, Node, OpNode, Ref, RepeatNode
 from archspec.ops import registry
 from archspec.scope import Scope, UnfilledError, Variables, evaluate, make_op
@@ -349,7 +349,7 @@ class _Expander:
         for key, value in step.args.items():
             if key != "block" and key not in block.head.arguments:
                 raise SpecError(
-                    f"block {name!r} has no argument {key!r}", mark=value.mark,
+                    f"block {name!r} has no argument {brief(key)}", mark=value.mark,
                     hint=did_you_mean(key, block.head.arguments)
                     if block.head.arguments
                     else "it takes none",
@@ -416,10 +416,11 @@ def x0(shape: Shape) -> Tensor:
 
 def _check_count(spec: Spec, graph: Graph) -> None:
     """Refuse layers that repeat layers that repeat layers beyond all measure."""
-    counts = [times for _, times in graph.walk()]
-    if all(isinstance(times, int) for times in counts) and sum(counts) > MAX_OPS:
+    total: Any = sum(times for _, times in graph.walk())
+    if not is_symbol(total) and not require(total <= MAX_OPS):
+        found = f"{total:,}" if isinstance(total, int) else show(total)
         raise SpecError(
-            f"the network has {sum(counts):,} ops, counting repeated layers; "
+            f"the network has {found} ops, counting repeated layers; "
             f"at most {MAX_OPS:,} are allowed",
             mark=spec.tree.mark,
         )

@@ -5,7 +5,6 @@ Nothing here reads the analytic rules; the figures come from the tensors that fl
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 from collections import Counter
@@ -63,6 +62,7 @@ def measure(module: nn.Module, image: tuple[int, int, int]) -> Measured:
             by_module = analysis.by_module_and_operator()
             kinds = analysis.by_operator()
             uncounted = analysis.unsupported_ops()
+            flops = _torch_flops(module, x)
     finally:
         module.train(was_training)
     own = _own({name: sum(counts.values()) for name, counts in by_module.items()})
@@ -75,19 +75,15 @@ def measure(module: nn.Module, image: tuple[int, int, int]) -> Measured:
         {name: number for name, number in params.items() if number},
         {kind: int(flops) for kind, flops in sorted(kinds.items())},
         {op.removeprefix("aten::"): int(n) for op, n in sorted(uncounted.items())},
-        torch_flops(module, image),
+        flops,
     )
 
 
-def torch_flops(module: nn.Module, image: tuple[int, int, int]) -> int:
+def _torch_flops(module: nn.Module, x: torch.Tensor) -> int:
     """What torch's FlopCounterMode says: two per multiply-add, products only."""
-    # on the meta device nothing is computed: shapes are all that this counter needs
-    shadow = copy.deepcopy(module).to("meta").eval()
-    parameter = next(shadow.parameters(), None)
-    dtype = parameter.dtype if parameter is not None else torch.float32
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        shadow(torch.zeros(1, *image, dtype=dtype, device="meta"))
+        module(x)
     return int(counter.get_total_flops())
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from archspec import expr
-from archspec.errors import SpecError, did_you_mean
+from archspec.errors import SpecError, brief, did_you_mean
 from archspec.graph import CallNode, Graph, RepeatNode
 
 _PARTS = ("stage", "layer")
@@ -58,7 +58,7 @@ def matcher(template: str) -> re.Pattern[str]:
             seen = f"(?P<{place[1]}>" in pattern
             pattern += f"(?P={place[1]})" if seen else f"(?P<{place[1]}>[0-9]+)"
         else:
-            raise SpecError(f"in {template!r}: {{{place[1]}}} must be a name such as {{i}}")
+            raise SpecError(f"in {brief(template)}: {{{place[1]}}} must be a name such as {{i}}")
     return re.compile(pattern + re.escape(template[end:]))
 
 
@@ -77,11 +77,11 @@ def check_template(left: str, right: str) -> None:
         missing = sorted(expr.parse(place[1]).names - known)
         if missing:
             raise SpecError(
-                f"in {right!r}: {missing[0]!r} does not stand on the other side",
+                f"in {brief(right)}: {missing[0]!r} does not stand on the other side",
                 hint=did_you_mean(missing[0], (name for name in known if name[0] != "_")),
             )
     if sum(place[0] == "*" for place in places) > left.count("*"):
-        raise SpecError(f"in {right!r}: more * than on the other side")
+        raise SpecError(f"in {brief(right)}: more * than on the other side")
 
 
 def renamer(
@@ -122,7 +122,7 @@ class _Renamer:
             if found[0] == "*":
                 word = next(words, None)
                 if word is None:
-                    raise SpecError(f"in {right!r}: more * than on the other side")
+                    raise SpecError(f"in {brief(right)}: more * than on the other side")
                 return word
             key, _, part = found[1].partition(".")
             if part in _PARTS and key in numbers:

@@ -197,9 +197,16 @@ def parse(text: str, file: str = "<text>") -> Node:
         return _Tree(events, file).document()
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
-        mark = Mark(file, where.line + 1, where.column + 1) if where else Mark(file, 1, 1)
+        lines = text.split("\n")
+        if where is None or where.line >= len(lines):  # libyaml adds a line to what ends early
+            mark = Mark(file, len(lines), len(lines[-1]) + 1)
+        else:
+            mark = Mark(file, where.line + 1, where.column + 1)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise SpecError(f"is not valid YAML: {problem}", mark=mark) from None
+        raise SpecError(
+            f"is not valid YAML: {problem}", mark=mark,
+            hint="check brackets and indentation; text with any of : , # [ ] { } needs quotes",
+        ) from None  # fmt: skip
 
 
 # What YAML calls printable, less the marks of other encodings.
@@ -253,7 +260,7 @@ class _Tree:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
                 raise SpecError(
-                    f"alias *{event.anchor} has no anchor before it", mark=mark,
+                    f"alias {brief(event.anchor)} has no anchor before it", mark=mark,
                     hint=suggestion(event.anchor or "", self.anchors),
                 )  # fmt: skip
             node = self.anchors[event.anchor]

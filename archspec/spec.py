@@ -13,7 +13,7 @@ from typing import Any
 
 from archspec import catalog, inherit, source
 from archspec.document import Header, Stage, check_hole, validate
-from archspec.errors import Mark, SpecError, did_you_mean, suggestion
+from archspec.errors import Mark, SpecError, brief, did_you_mean, suggestion
 from archspec.ops import registry
 from archspec.rename import check_template
 from archspec.shape import Shape
@@ -299,7 +299,7 @@ def _definition(key: Key, node: Node) -> tuple[BlockHead, Mapping[str, Node], No
     for entry, _ in node.items("a block"):
         if entry not in ("about", "args", "inputs", "body"):
             raise SpecError(
-                f"a block has no key {str(entry)!r}", mark=entry.mark,
+                f"a block has no key {brief(str(entry))}", mark=entry.mark,
                 hint=did_you_mean(entry, ("about", "args", "inputs", "body")),
             )  # fmt: skip
     args = _variables(node.find(("args",)))

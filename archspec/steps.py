@@ -133,8 +133,9 @@ class Parser:
             return self.named(Key(node.value, node.mark), Node({}, node.mark), names)
         if not isinstance(node.value, dict) or len(node.value) != 1:
             found = node.kind
-            if isinstance(node.value, dict):
-                found = f"a mapping with {len(node.value)} keys ({', '.join(node.value)})"
+            if isinstance(node.value, dict) and node.value:
+                keys = ", ".join(brief(str(key)) for key in list(node.value)[:6])
+                found = f"a mapping with {len(node.value)} keys ({keys})"
             raise SpecError(
                 f"expected one step, such as 'gelu' or '{{linear: {{out: 64}}}}', found {found}",
                 mark=node.mark,
@@ -263,8 +264,10 @@ def _split(
             sources = _names_of(node)
         elif known is not None and key not in known:
             raise SpecError(
-                f"'{who}' has no argument {str(key)!r}", mark=key.mark,
-                hint=did_you_mean(key, {*known, "id", "from"}),
+                f"'{who}' has no argument {brief(str(key))}", mark=key.mark,
+                hint="an expression with a comma needs quotes: \"max(C, 8)\""
+                if ")" in key
+                else did_you_mean(key, {*known, "id", "from"}),
             )  # fmt: skip
         else:
             args[str(key)] = node
@@ -327,7 +330,7 @@ def _check_sources(
                 hint="a step reads earlier steps only; move it down",
             )
         raise SpecError(
-            f"'from: {source}' reads from nowhere: no step before this has that id",
+            f"{brief(f'from: {source}')} reads from nowhere: no step before this has that id",
             mark=source.mark,
             hint=did_you_mean(source, names),
         )

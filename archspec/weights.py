@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import pickle
-import zipfile
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from archspec.document import KeyMapping
-from archspec.errors import Mark, SpecError, WeightsError
+from archspec.errors import Mark, SpecError, WeightsError, brief
 from archspec.graph import Graph
 from archspec.rename import Position, positions, renamer
 from archspec.spec import Spec
@@ -32,29 +33,36 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         WeightsError: no such file, not a checkpoint, cut short, or holding more than tensors.
     """
     mark = Mark(str(path))
-    if not path.is_file():
-        raise WeightsError("there is no such checkpoint", mark=mark)
+    if not os.path.isfile(path):  # noqa: PTH113 - Path's raises for a name too long
+        what = "is a folder, not a checkpoint" if path.is_dir() else "there is no such checkpoint"
+        raise WeightsError(what, mark=mark)
     try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Weights only load failed" in str(error) and "Unsupported" in str(error):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong is said below, once
+            if path.suffix == ".safetensors":
+                return dict(load_file(path))
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(f"cannot be read: {error.strerror or error}", mark=mark) from None
+    except Exception as error:  # noqa: BLE001 - bytes at random make a reader raise anything
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and refused:
             raise WeightsError(
-                "holds Python objects other than tensors and was not opened",
+                f"holds a Python object that is no tensor ({refused[1]}) and was not opened",
                 mark=mark,
                 hint="save its state dict alone: torch.save(model.state_dict(), FILE)",
             ) from None
         raise WeightsError("is not a checkpoint, or is cut short", mark=mark) from None
-    except (SafetensorError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as e:
-        detail = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise WeightsError(f"is not a checkpoint, or is cut short ({detail})", mark=mark) from None
-    except OSError as error:
-        raise WeightsError(f"cannot be read: {error.strerror or error}", mark=mark) from None
     if not isinstance(loaded, Mapping):
         raise WeightsError(
             f"holds a {type(loaded).__name__}, expected a state dict (name → tensor)", mark=mark
         )
+    for key in loaded:
+        if not isinstance(key, str):
+            raise WeightsError(
+                f"holds an entry called {brief(key)}, expected a state dict (name → tensor)",
+                mark=mark,
+            )
     return dict(loaded)
 
 
@@ -106,6 +114,7 @@ class _Attempt:
         surplus: list[str] = []
         misshapen: list[str] = []
         twice: list[str] = []
+        strange: list[str] = []
         rename = renamer(mapping.names, mapping.ignore, where) if mapping else None
         for key, value in _open(entries, mapping).items():
             if not isinstance(value, Tensor):
@@ -124,6 +133,9 @@ class _Attempt:
                 surplus.append(key)
             elif name in self.tensors:
                 twice.append(f"{key} → {name}")
+            elif (kind := _strange(value)) is not None:
+                strange.append(f"{key} ({kind})")
+                self.tensors[name] = value
             elif not _fits(value, expected[name]):
                 shapes = f"{_shape(value)}, expected {_shape(expected[name])}"
                 misshapen.append(f"{key} {shapes}")
@@ -140,12 +152,13 @@ class _Attempt:
             ("missing", missing),
             ("surplus", surplus),
             ("of another shape", misshapen),
+            ("of another kind", strange),
             ("named twice", twice),
         ):
             if names:
                 rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
                 self.problems.append(f"{len(names)} {what}: {', '.join(names[:LISTED])}{rest}")
-        self.distance = len(missing) + len(surplus) + len(misshapen) + len(twice)
+        self.distance = len(missing) + len(surplus) + len(misshapen) + len(strange) + len(twice)
 
 
 def _open(entries: Mapping[str, Any], mapping: KeyMapping | None) -> dict[str, Any]:
@@ -161,6 +174,13 @@ def _open(entries: Mapping[str, Any], mapping: KeyMapping | None) -> dict[str, A
     if prefix and all(key.startswith(prefix) for key in entries):
         return {key.removeprefix(prefix): value for key, value in entries.items()}
     return dict(entries)
+
+
+def _strange(tensor: Tensor) -> str | None:
+    """What keeps a tensor from being a parameter: not an array of plain numbers."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
+        return "quantized" if tensor.is_quantized else "sparse or nested"
+    return str(tensor.dtype).removeprefix("torch.") if tensor.is_complex() else None
 
 
 def _fits(tensor: Tensor, expected: Tensor) -> bool:

@@ -157,8 +157,9 @@ def condition(w: Writer, x: Sizes) -> Piece:
         letter, size = "classes", 5
     chosen, after = w.body(x, keep=False, most=2)
     other = [Step("linear", {"out": "C / 1000", "axis": "nowhere"})]
-    true, false = w.pick([(f"{letter} >= {size}", f"{letter} < {size}"),
-                          (f"{letter} == {size} and 1 < 2", f"not {letter} == {size}")])  # fmt: skip
+    true, false = f"{letter} >= {size}", f"{letter} < {size}"
+    if w.flip():
+        true, false = f"{letter} == {size} and 1 < 2", f"not {letter} == {size}"
     if w.flip():
         return [Step("if", {"condition": true, "then": chosen, "else": other})], after
     if w.flip():
@@ -234,11 +235,12 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 @st.composite
-def networks(draw: st.DrawFn, must: str | None = None) -> str:
+def networks(draw: st.DrawFn, must: str | None = None, parts: bool = True) -> str:
     """The YAML text of a network.
 
     Args:
         must: the rule (an op's name, or one of this module) that the first step follows.
+        parts: whether to add stages and a head to the stem.
     """
     w = Writer(draw)
     x: Sizes = {
@@ -248,7 +250,7 @@ def networks(draw: st.DrawFn, must: str | None = None) -> str:
     stem, x = w.body(x, keep=False, must=must)
     document["stem"] = [step.yaml() for step in stem]
     stages: dict[str, Any] = {}
-    for index in range(w.whole(0, 2)):
+    for index in range(w.whole(0, 2) if parts else 0):
         stage: dict[str, Any] = {"vars": {}}
         w.tables = [w.vars, stage["vars"]]
         if w.flip():
@@ -259,7 +261,8 @@ def networks(draw: st.DrawFn, must: str | None = None) -> str:
         stage |= {"repeat": times, "body": [step.yaml() for step in body]}
         stages[f"stage{index}"] = stage
         w.tables = [w.vars]
-    document |= {"stages": stages, "head": [step.yaml() for step in _head(w, x)]}
+    if parts:
+        document |= {"stages": stages, "head": [step.yaml() for step in _head(w, x)]}
     document |= {"vars": w.vars, "blocks": w.blocks}
     words = set(re.findall(r"\w+", yaml.safe_dump([*_texts(document)])))
     for table in (w.vars, *(stage["vars"] for stage in stages.values())):

@@ -206,6 +206,7 @@ A = np.array
         ({"depths[1]": A([2, 3, -1])}, "network 2 (depths[1]=-1): how often to repeat must be"),
         ({"depths[1]": A([2, 10_001])}, "network 1 (depths[1]=10001): how often to repeat must"),
         ({"alpha": A([2, 0])}, "network 1 (alpha=0)"),
+        ({"depths": [A([2, 10_000])] * 4}, "network 1 (depths=[10000, 10000, 10000, 10000]): the"),
         (
             {"input.height": A([224, 256])},
             "input.height: expected a whole number, found <2 values>",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -226,3 +227,9 @@ def test_in_a_spec_that_extends_another_a_part_is_enough() -> None:
     assert accepts("extends: smlpnet_t\nblocks: {patches: {args: {size: 3}}}")
     assert accepts("extends: smlpnet_t\nstages: {stage4: null}\nweights: null")
     assert accepts("extends: smlpnet_t\nstages: {stage1: {vars: {alpha: 2}}}")
+
+
+def test_the_schema_at_the_root_is_current() -> None:
+    """The header lines of the shipped specs name it; `archspec schema` wrote it."""
+    file = Path(__file__).parent.parent / "archspec.schema.json"
+    assert json.loads(file.read_text()) == SCHEMA

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,9 +66,9 @@ def load_spec(name: str, sets: list[str] | None = None, image: str | None = None
     from archspec.spec import load
 
     spec = load(name)
-    values: dict[str, Any] = {}
     if image is not None:
-        values |= _image(image)
+        spec = spec.with_values(_image(image), origin="--input")
+    values: dict[str, Any] = {}
     for item in sets or []:
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
@@ -78,7 +79,7 @@ def load_spec(name: str, sets: list[str] | None = None, image: str | None = None
 
 def _image(text: str) -> dict[str, int]:
     parts = text.lower().replace("×", "x").split("x")
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+    if len(parts) != 3 or not all(re.fullmatch("0*[1-9][0-9]{0,17}", p) for p in parts):
         raise ArchspecError(
             f"--input takes channels x height x width, found {text!r}", hint="--input 3x224x224"
         )
@@ -88,6 +89,8 @@ def _image(text: str) -> dict[str, int]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
+    if path.is_dir():
+        raise ArchspecError(f"cannot write {path}: it is a folder")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

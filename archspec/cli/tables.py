@@ -165,9 +165,10 @@ def show_specs(rows: list[dict[str, Any]]) -> None:
         for row in rows:
             if row["folder"] == folder:
                 counted = row["params"] is not None
+                what = f"{row['holes']} holes" if row["holes"] else "a block"
                 table.add_row(
                     row["name"],
-                    giga(row["params"]) if counted else f"{row['holes']} holes",
+                    giga(row["params"]) if counted else what,
                     giga(row["flops"]) if counted else "",
                     str(row["top1"] or ""),
                     row["about"] or "",

@@ -8,7 +8,7 @@ import textwrap
 from functools import cache
 from importlib import resources
 
-from archspec.codegen.arguments import Path, Value
+from archspec.codegen.arguments import Path, Value, literal
 from archspec.codegen.classes import COUNT, Class, Classes
 from archspec.codegen.forward import forward
 from archspec.codegen.pretty import WIDTH, Bracket, Doc, call, lines
@@ -155,7 +155,7 @@ def _layer(name: str, layer: Layer, cls: Class) -> Doc:
     arguments: list[Doc] = []
     is_leading = True
     for key, given in layer.kwargs.items():
-        value = cls.values.get((name, key), Value(repr(given))).text()
+        value = cls.values.get((name, key), Value(literal(given))).text()
         is_leading = is_leading and key in POSITIONAL
         if key != "bias" or value != "True":  # the default everywhere
             arguments.append(value if is_leading else f"{key}={value}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _axis(name: str) -> str:
-    if not name.isidentifier() or not name.isascii() or name == "batch":
+    if not (name.isidentifier() and name.isascii() and len(name) <= 60) or name == "batch":
         raise ValueError(f"expected the name of an axis, found {brief(name)}")
     return name
 

@@ -1,0 +1,87 @@
+"""From a spec to what the tests look at: its graph, its module, an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archspec.check import Check, check
+from archspec.counting import CostTable, count
+from archspec.expansion import expand
+from archspec.graph import Graph
+from archspec.lower import lower
+from archspec.measure import measure
+from archspec.module import to_module
+from archspec.spec import Spec, load, loads
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network in all its forms."""
+
+    spec: Spec
+    graph: Graph
+    table: CostTable
+    module: nn.Module
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height, width of the input."""
+        shape = self.graph.inputs[0]
+        return shape["channels"], shape["height"], shape["width"]
+
+    def images(self, batch: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+        return torch.randn(
+            batch, *self.image, dtype=dtype, generator=torch.Generator().manual_seed(seed)
+        )
+
+    def check(self) -> Check:
+        """The analytic figures against the measured ones."""
+        return check(self.graph, self.table, measure(self.module, self.image))
+
+
+def built(spec: Spec | str, **values: Any) -> Built:
+    """Build a spec, YAML text (several lines) or a shipped name; keywords override values."""
+    if isinstance(spec, str):
+        spec = loads(spec) if "\n" in spec else load(spec)
+    if values:
+        spec = spec.with_values({name.replace("__", "."): value for name, value in values.items()})
+    graph = expand(spec)
+    torch.manual_seed(0)
+    return Built(spec, graph, count(graph), to_module(lower(graph)))
+
+
+def enlivened(network: Built) -> nn.Module:
+    """The module in float64 with random norms and scales, so that no term can hide at 0 or 1."""
+    generator = torch.Generator().manual_seed(1)
+    module = network.module.double()
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if tensor.ndim == 1 and tensor.is_floating_point():
+                noise = torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype)
+                tensor.copy_(noise + 0.5 if name.endswith("var") else 2 * noise - 0.75)
+    return module
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "smlpnet_t": {
+        "dim": 8, "depths": [1, 2, 1, 1], "input__height": 64, "input__width": 96, "classes": 10,
+    },
+    "dwconv_t": {
+        "dim": 8, "depths": [1, 1, 2, 1], "input__height": 64, "input__width": 32, "classes": 10,
+    },
+    "mixer_s16": {
+        "dim": 24, "depth": 2, "tokens_hidden": 12, "channels_hidden": 32,
+        "input__height": 64, "input__width": 48, "classes": 10,
+    },
+    "table3_weighted_sum": {
+        "dim": 8, "depths": [1, 1, 1, 1], "input__height": 32, "input__width": 64, "classes": 10,
+    },
+    "table5_multi_stage": {
+        "dim": 8, "depths": [1, 1, 1, 1], "input__height": 64, "input__width": 32, "classes": 10,
+    },
+}  # fmt: skip
+"""One small network of each shipped family."""

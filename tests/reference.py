@@ -1,0 +1,290 @@
+"""A second meaning of shaped graphs, to hold the lowering against: slow, and by axis names only.
+
+A value is a tensor whose dimensions are the batch and then the axes in alphabetical order. No op
+knows of memory layouts, and nothing is shared with `archspec.ops` but the ops' fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from archspec.graph import INPUT, CallNode, Graph, OpNode, Ref
+
+
+class Named:
+    """A tensor (batch, *axes), the axes in alphabetical order."""
+
+    def __init__(self, x: Tensor, axes: tuple[str, ...]) -> None:
+        """`x` has its axes in any order; they are sorted here."""
+        order = sorted(axes)
+        self.x = x.permute(0, *(1 + axes.index(axis) for axis in order))
+        self.axes = tuple(order)
+
+    def to(self, *axes: str) -> Tensor:
+        """The dimensions in another order, those that are not there with size 1."""
+        x = self.x
+        for _ in range(len(axes) - len(self.axes)):
+            x = x[..., None]
+        extra = iter(range(1 + len(self.axes), x.ndim))
+        return x.permute(
+            0, *(1 + self.axes.index(a) if a in self.axes else next(extra) for a in axes)
+        )
+
+    def last(self, axis: str) -> tuple[Tensor, tuple[str, ...]]:
+        """The tensor with `axis` last, and its axes then."""
+        axes = (*(a for a in self.axes if a != axis), axis)
+        return self.to(*axes), axes
+
+
+def run(graph: Graph, module: nn.Module, *inputs: Named, path: str = "") -> Named:
+    """Evaluate a graph in eval mode with the parameters of the module made from it."""
+    values: dict[Ref, Named] = {Ref(INPUT, port): x for port, x in enumerate(inputs)}
+    for node in graph.nodes:
+        xs = [values[ref] for ref in node.inputs]
+        here = f"{path}{node.id}"
+        if isinstance(node, OpNode):
+            try:
+                layer = module.get_submodule(here)
+            except AttributeError:
+                layer = nn.Module()
+            result = OPS[node.op.name](node.op, layer, *xs)
+            outputs = result if isinstance(result, list) else [result]
+        elif isinstance(node, CallNode):
+            outputs = [run(node.graph, module, *xs, path=f"{here}.")]
+        else:
+            for index, body in enumerate(node.iterations()):
+                xs = [run(body, module, *xs, path=f"{here}.{index}.")]
+            outputs = xs
+        for port, (value, shape) in enumerate(zip(outputs, node.outputs, strict=True)):
+            assert tuple(value.x.shape[1:]) == tuple(shape[axis] for axis in value.axes), here
+            assert set(value.axes) == set(shape), here
+            values[Ref(node.id, port)] = value
+    return values[graph.output]
+
+
+def _pointwise(function: Callable[[Tensor], Tensor]) -> Any:
+    return lambda op, layer, x: Named(function(x.x), x.axes)
+
+
+def _join(function: Callable[[Tensor, Tensor], Tensor]) -> Any:
+    def join(op: Any, layer: Any, *xs: Named) -> Named:
+        axes = tuple(sorted({axis for x in xs for axis in x.axes}))
+        total = xs[0].to(*axes)
+        for x in xs[1:]:
+            total = function(total, x.to(*axes))
+        return Named(total, axes)
+
+    return join
+
+
+def _linear(op: Any, layer: Any, x: Named) -> Named:
+    moved, axes = x.last(op.axis)
+    out, size = layer.weight.shape[0], moved.shape[-1]
+    y = torch.einsum("...i,oi->...o", moved, layer.weight.reshape(out, size))
+    return Named(y if layer.bias is None else y + layer.bias, axes)
+
+
+def _two(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _windows(op: Any, x: Named, fill: float) -> tuple[Tensor, int, int]:
+    """(batch, channels, taps, positions), and the grid of positions."""
+    image = x.to("channels", "height", "width")
+    k, s, d = _two(op.kernel), _two(op.stride), _two(op.dilation)
+    if op.padding == "same":
+        pads = [0 if a == b and c == 1 else c * (a // 2) for a, b, c in zip(k, s, d, strict=True)]
+    else:
+        pads = list(_two(op.padding))
+    padded = F.pad(image, (pads[1], pads[1], pads[0], pads[0]), value=fill)
+    rows = torch.arange(0, padded.shape[2] - d[0] * (k[0] - 1), s[0])
+    columns = torch.arange(0, padded.shape[3] - d[1] * (k[1] - 1), s[1])
+    taps = [
+        padded[:, :, rows + i * d[0]][:, :, :, columns + j * d[1]].flatten(2)
+        for i in range(k[0])
+        for j in range(k[1])
+    ]
+    return torch.stack(taps, 2), len(rows), len(columns)
+
+
+def _conv(op: Any, layer: Any, x: Named) -> Named:
+    windows, rows, columns = _windows(op, x, 0.0)
+    weight = layer.weight.flatten(2)  # out, in / groups, taps
+    groups, out = op.groups, weight.shape[0]
+    y = torch.einsum(
+        "bgctp,goct->bgop",
+        windows.unflatten(1, (groups, -1)), weight.unflatten(0, (groups, out // groups)),
+    ).reshape(windows.shape[0], out, rows, columns)  # fmt: skip
+    y = y if layer.bias is None else y + layer.bias[:, None, None]
+    return Named(y, ("channels", "height", "width"))
+
+
+def _avg_pool(op: Any, layer: Any, x: Named) -> Named:
+    windows, rows, columns = _windows(op, x, math.nan)
+    total = windows.nan_to_num(0.0).sum(2)
+    inside = windows.shape[2] if op.count_include_pad else (~windows.isnan()).sum(2)
+    return Named((total / inside).unflatten(2, (rows, columns)), ("channels", "height", "width"))
+
+
+def _max_pool(op: Any, layer: Any, x: Named) -> Named:
+    windows, rows, columns = _windows(op, x, -math.inf)
+    y = windows.max(2).values.unflatten(2, (rows, columns))
+    return Named(y, ("channels", "height", "width"))
+
+
+def _global_pool(op: Any, layer: Any, x: Named) -> Named:
+    axes = op.axes or tuple(axis for axis in x.axes if axis != "channels")
+    dims = [1 + x.axes.index(axis) for axis in axes]
+    y = x.x.mean(dims, keepdim=True) if op.kind == "average" else x.x.amax(dims, keepdim=True)
+    if op.keep:
+        return Named(y, x.axes)
+    return Named(y.squeeze(dims), tuple(axis for axis in x.axes if axis not in axes))
+
+
+def _standardised(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tensor:
+    return (x - mean) / torch.sqrt(variance + eps)
+
+
+def _per_entry(op: Any, layer: Any, y: Tensor, axes: tuple[str, ...]) -> Named:
+    """Weight and bias along the last dimension, where there are any."""
+    return Named(y * layer.weight + layer.bias if op.affine else y, axes)
+
+
+def _batch_norm(op: Any, layer: Any, x: Named) -> Named:
+    y, axes = x.last("channels")
+    y = _standardised(y, layer.running_mean, layer.running_var, op.eps)
+    return _per_entry(op, layer, y, axes)
+
+
+def _layer_norm(op: Any, layer: Any, x: Named) -> Named:
+    y, axes = x.last(op.axis)
+    y = _standardised(y, y.mean(-1, True), y.var(-1, correction=0, keepdim=True), op.eps)
+    return _per_entry(op, layer, y, axes)
+
+
+def _group_norm(op: Any, layer: Any, x: Named) -> Named:
+    moved, axes = x.last("channels")
+    parts = moved.unflatten(-1, (op.groups, -1)).movedim(-2, 1)  # batch, group, …
+    flat = parts.flatten(2)
+    y = _standardised(flat, flat.mean(-1, True), flat.var(-1, correction=0, keepdim=True), op.eps)
+    return _per_entry(op, layer, y.reshape(parts.shape).movedim(1, -2).flatten(-2), axes)
+
+
+def _affine(op: Any, layer: Any, x: Named) -> Named:
+    y, axes = x.last("channels")
+    return Named(y * layer.weight + layer.bias, axes)
+
+
+def _scale(op: Any, layer: Any, x: Named) -> Named:
+    y, axes = x.last("channels")
+    return Named(y * layer.weight, axes)
+
+
+def _softmax(op: Any, layer: Any, x: Named) -> Named:
+    y, axes = x.last(op.axis)
+    powers = (y - y.max(-1, keepdim=True).values).exp()
+    return Named(powers / powers.sum(-1, keepdim=True), axes)
+
+
+def _concat(op: Any, layer: Any, *xs: Named) -> Named:
+    axes = xs[0].last(op.axis)[1]
+    return Named(torch.cat([x.to(*axes) for x in xs], -1), axes)
+
+
+def _split(op: Any, layer: Any, x: Named) -> list[Named]:
+    moved, axes = x.last(op.axis)
+    sizes = op.sizes or [moved.shape[-1] // op.into] * op.into
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return [
+        Named(moved[..., start : start + size], axes)
+        for start, size in zip(starts, sizes, strict=True)
+    ]
+
+
+def _flatten(op: Any, layer: Any, x: Named) -> Named:
+    rest = tuple(axis for axis in x.axes if axis not in op.axes)
+    return Named(x.to(*rest, *op.axes).flatten(1 + len(rest)), (*rest, op.into))
+
+
+def _unflatten(op: Any, layer: Any, x: Named) -> Named:
+    moved, axes = x.last(op.axis)
+    side = math.isqrt(moved.shape[-1])
+    into = op.into or {"height": side, "width": side}
+    return Named(moved.unflatten(-1, tuple(into.values())), (*axes[:-1], *into))
+
+
+def _rename(op: Any, layer: Any, x: Named) -> Named:
+    return Named(x.x, tuple(op.axes.get(axis, axis) for axis in x.axes))
+
+
+def _shift(op: Any, layer: Any, x: Named) -> Named:
+    """y[i] = x[i − by], position by position."""
+    moved, axes = x.last(op.axis)
+    size = moved.shape[-1]
+    y = torch.zeros_like(moved)
+    offsets = op.by if isinstance(op.by, tuple) else (op.by,)
+    channels = axes.index("channels") + 1 if len(offsets) > 1 else 0
+    group = math.ceil(moved.shape[channels] / len(offsets))
+    for number, by in enumerate(offsets):
+        part = slice(number * group, (number + 1) * group)
+        here: Any = (*(slice(None),) * channels, part)
+        for i in range(size):
+            source = i - by
+            if op.mode == "circular":
+                source %= size
+            elif op.mode == "replicate":
+                source = min(max(source, 0), size - 1)
+            if 0 <= source < size:
+                y[here][..., i] = moved[here][..., source]
+    return Named(y, axes)
+
+
+def _gelu(op: Any, layer: Any, x: Named) -> Named:
+    v = x.x
+    inner = math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)
+    gate = torch.erf(v / math.sqrt(2)) if op.approximate == "none" else inner.tanh()
+    return Named(v * (1 + gate) / 2, x.axes)
+
+
+def _sigmoid(x: Tensor) -> Tensor:
+    return 1 / (1 + (-x).exp())
+
+
+def _hard(x: Tensor) -> Tensor:
+    return ((x + 3) / 6).clamp(0, 1)
+
+
+OPS: dict[str, Callable[..., Any]] = {
+    "add": _join(torch.add), "subtract": _join(torch.sub), "multiply": _join(torch.mul),
+    "identity": _pointwise(lambda x: x), "dropout": _pointwise(lambda x: x),
+    "stochastic_depth": _pointwise(lambda x: x),
+    "relu": _pointwise(lambda x: x.clamp(min=0)), "relu6": _pointwise(lambda x: x.clamp(0, 6)),
+    "silu": _pointwise(lambda x: x * _sigmoid(x)), "sigmoid": _pointwise(_sigmoid),
+    "tanh": _pointwise(lambda x: 2 * _sigmoid(2 * x) - 1),
+    "hardsigmoid": _pointwise(_hard), "hardswish": _pointwise(lambda x: x * _hard(x)),
+    "leaky_relu": lambda op, layer, x: Named(
+        torch.where(x.x > 0, x.x, op.negative_slope * x.x), x.axes
+    ),
+    "gelu": _gelu, "softmax": _softmax, "linear": _linear, "conv": _conv,
+    "avg_pool": _avg_pool, "max_pool": _max_pool, "global_pool": _global_pool,
+    "batch_norm": _batch_norm, "layer_norm": _layer_norm, "group_norm": _group_norm,
+    "affine": _affine, "scale": _scale, "concat": _concat, "split": _split,
+    "flatten": _flatten, "unflatten": _unflatten, "rename": _rename, "shift": _shift,
+}  # fmt: skip
+
+
+def logits(graph: Graph, module: nn.Module, images: Tensor) -> Tensor:
+    """(batch, channels, height, width) → what the network says, channels last."""
+    y = run(graph, module, Named(images, ("channels", "height", "width")))
+    order = [axis for axis in ("height", "width", *_others(graph), "channels") if axis in y.axes]
+    return y.to(*order)
+
+
+def _others(graph: Graph) -> list[str]:
+    return [a for a in graph.output_shape if a not in ("height", "width", "channels")]

@@ -1,0 +1,324 @@
+"""The analytic figures are exact: against fvcore, FlopCounterMode, numel, and tensors that flow.
+
+On shipped networks at full size, at other input sizes, and on random networks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor, fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+import archspec
+from archspec import catalog, layers
+from archspec.cli.app import _load_commands, app
+from archspec.graph import CallNode, Graph, OpNode
+from archspec.ops.base import Op
+from archspec.ops.conv import Conv
+from archspec.ops.linear import Linear
+from archspec.ops.norm import LayerNorm
+from archspec.shape import Shape
+from tests.built import SMALL, Built, built
+from tests.strategies import networks
+
+SHIPPED = [
+    name
+    for name in catalog.shipped()
+    if (spec := archspec.load(name)).is_network and not spec.holes
+]
+OTHER_SIZES = [
+    ("smlpnet_t", 3, 192, 256), ("smlpnet_t_alpha2", 1, 256, 256), ("mixer_s32", 3, 256, 192),
+    ("dwconv_t", 4, 96, 160), ("table5_multi_stage", 3, 64, 96), ("table3_sum", 3, 96, 64),
+]  # fmt: skip
+
+
+def assert_exact(network: Built) -> None:
+    found, table = network.check(), network.table
+    assert found.differences == ()
+    assert all(line.agrees for line in found.lines)
+    assert found.total.flops == found.total.measured_flops == table.flops
+    assert sum(p.numel() for p in network.module.parameters()) == table.params
+    assert found.torch_flops == 2 * table.macs
+    assert sum(part.flops for part in table.by_stage().values()) == table.flops
+
+
+# -- FLOPs and parameters ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped(name: str) -> None:
+    assert_exact(built(name))
+
+
+@pytest.mark.parametrize(("name", "channels", "height", "width"), OTHER_SIZES)
+def test_shipped_at_other_sizes(name: str, channels: int, height: int, width: int) -> None:
+    sizes = {"input__channels": channels, "input__height": height, "input__width": width}
+    assert_exact(built(name, **sizes))
+
+
+@settings(max_examples=300, deadline=None)
+@given(networks())
+def test_random(text: str) -> None:
+    assert_exact(built(text))
+
+
+def test_flop_counter_on_numbers_agrees_with_that_on_shapes() -> None:
+    """`archspec.measure` counts on the meta device; here the numbers are computed."""
+    network = built("smlpnet_t", **SMALL["smlpnet_t"])
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network.module(network.images(1, torch.float32))
+    assert counter.get_total_flops() == network.check().torch_flops
+
+
+# -- shapes --------------------------------------------------------------------------------------
+
+
+def expected_outputs(graph: Graph, path: str = "") -> dict[str, Shape]:
+    """Module path → the shape that was inferred for its output."""
+    found: dict[str, Shape] = {}
+    for node in graph.nodes:
+        here = f"{path}{node.id}"
+        if isinstance(node, OpNode):
+            found[here] = node.outputs[0]
+        elif isinstance(node, CallNode):
+            found |= {here: node.outputs[0], **expected_outputs(node.graph, f"{here}.")}
+        else:
+            for index, body in enumerate(node.iterations()):
+                found[f"{here}.{index}"] = body.output_shape
+                found |= expected_outputs(body, f"{here}.{index}.")
+    return found
+
+
+def real_outputs(module: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
+    """Module path → the dimensions of its output without the batch, as they flow."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    def note(path: str) -> Any:
+        return lambda _module, _inputs, output: found.update({path: tuple(output.shape[1:])})
+
+    hooks = [child.register_forward_hook(note(path)) for path, child in module.named_modules()]
+    with torch.no_grad():
+        module(images)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def assert_shapes(network: Built) -> None:
+    module = network.module.eval()
+    real = real_outputs(module, network.images(2, torch.float32))
+    expected = expected_outputs(network.graph)
+    for path, child in module.named_modules():
+        if not path:
+            shape = network.graph.output_shape
+        elif isinstance(child, nn.Sequential):
+            continue
+        else:
+            shape = expected[path]
+        if isinstance(child, fx.GraphModule):  # blocks hand tensors on as positions, channels
+            order = [a for a in (*shape.others, "channels") if a in shape]
+            assert real[path] == tuple(shape[axis] for axis in order), path
+        else:
+            assert sorted(real[path]) == sorted(shape.values()), path
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_shapes_of_shipped(name: str) -> None:
+    assert_shapes(built(name, **SMALL[name]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(networks())
+def test_shapes_of_random(text: str) -> None:
+    assert_shapes(built(text))
+
+
+# -- activations ---------------------------------------------------------------------------------
+#
+# `CostTable.activations` is what the graph's ops write: one output each, views none. PyTorch
+# writes more, all of it told apart here: copies that change a layout, statistics of norms and
+# indices of maxima, and what an op writes on the way (partial sums of several inputs).
+
+
+class Written(TorchDispatchMode):
+    """Counts the elements of every output that has memory of its own, by ATen op."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: Counter[str] = Counter()
+        self.further: Counter[str] = Counter()
+        self.layer: type[nn.Module] | None = None
+        """The layer that runs now, if it is one that writes more than its result."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {_storage(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        name = func.overloadpacket.__name__
+        # nn.Linear adds its bias in place, except under a dispatch mode
+        passes = self.layer is layers.Shift or (self.layer is nn.Linear and name == "add")
+        for position, x in enumerate(tree_leaves(result)):
+            if isinstance(x, Tensor) and _storage(x) not in given and not passes:
+                (self.further if position else self.first)[name] += x.numel()
+        return result
+
+    @property
+    def copies(self) -> int:
+        return self.first["clone"] + self.first["_to_copy"]
+
+
+def _storage(x: Tensor) -> int:
+    return int(x.untyped_storage()._cdata)
+
+
+def written(network: Built) -> Written:
+    """Run one image in eval mode and count what is written."""
+    counted = Written()
+
+    def enter(module: nn.Module, inputs: Any) -> None:
+        counted.layer = type(module)
+
+    def leave(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        counted.layer = None
+        if isinstance(module, layers.Shift):  # its parts are written before they are joined
+            counted.first["shift"] += output.numel()
+
+    for child in network.module.modules():
+        if type(child) in (layers.Shift, nn.Linear):
+            child.register_forward_pre_hook(enter)
+            child.register_forward_hook(leave)
+    images = network.images(1, torch.float32)
+    with torch.no_grad(), counted:
+        network.module.eval()(images)
+    return counted
+
+
+def partial_results(network: Built) -> int:
+    """What the joins of three and more tensors write before their last step."""
+    total = 0
+    for leaf, times in network.graph.walk():
+        if leaf.node.op.name in ("add", "multiply"):
+            sizes: dict[str, int] = dict(leaf.node.input_shapes[0])
+            for shape in leaf.node.input_shapes[1:-1]:
+                for axis, size in shape.items():
+                    sizes[axis] = max(size, sizes.get(axis, 1))
+                total += int(torch.tensor(list(sizes.values())).prod()) * times
+    return total
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_activations_of_shipped(name: str) -> None:
+    network = built(name, **SMALL[name])
+    found = written(network)
+    network_writes = found.first.total() - found.copies
+    assert network_writes == network.table.activations + partial_results(network)
+    # the image is laid out once, and nothing after it is copied for the sake of a layout
+    assert found.copies == network.graph.inputs[0].numel()
+    # statistics of norms are the only other memory, two per position
+    norms = [(leaf.node, n) for leaf, n in network.graph.walk() if leaf.node.op.name == "layer_norm"]
+    positions = sum(n * node.outputs[0].without("channels").numel() for node, n in norms)
+    assert found.further.total() == 2 * positions
+
+
+@settings(max_examples=150, deadline=None)
+@given(networks())
+def test_activations_of_random(text: str) -> None:
+    network = built(text)
+    found = written(network)
+    network_writes = found.first.total() - found.copies
+    assert network_writes == network.table.activations + partial_results(network)
+    assert {*found.further} <= {
+        "native_layer_norm", "native_group_norm", "max_pool2d_with_indices",
+        "native_batch_norm", "_native_batch_norm_legit_no_training",
+    }  # fmt: skip
+
+
+def test_activation_bytes_by_hand() -> None:
+    text = """
+input: {channels: 3, height: 8, width: 6}
+stem:
+  - conv: {out: 4, kernel: 2, stride: 2}
+  - flatten
+  - residual: [layer_norm, linear]
+"""
+    positions = 4 * 3  # of 4 channels: conv, layer_norm, linear, add; flatten is a view
+    assert built(text).table.activation_bytes == 4 * 4 * positions * 4
+
+
+# -- proof that the check can fail ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("op", "rule", "kind", "unit"),
+    [
+        (Linear, "flops", "linear", "FLOPs by rule"),
+        (Linear, "params", "linear", "parameters by rule"),
+        (Conv, "flops", "conv", "FLOPs by rule"),
+        (LayerNorm, "flops", "layer_norm", "FLOPs by rule"),
+        (LayerNorm, "params", "layer_norm", "parameters by rule"),
+    ],
+)
+def test_a_rule_that_is_wrong_by_one_is_reported(
+    op: type[Op], rule: str, kind: str, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = getattr(op, rule)
+    monkeypatch.setattr(op, rule, lambda self, *xs: right(self, *xs) + 1)
+    found = built("smlpnet_t", **SMALL["smlpnet_t"]).check()
+    assert not found.agrees
+    by_ops = [text for text in found.differences if not text.startswith("multiply-adds")]
+    assert by_ops
+    assert all(f"({kind}): " in text and unit in text for text in by_ops)
+    assert [line.op for line in found.lines if not line.agrees] == [kind]
+    macs = [text for text in found.differences if text.startswith("multiply-adds")]
+    assert len(macs) == (rule == "flops" and op.is_product)
+
+
+def test_errors_that_cancel_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The totals agree here; the ops do not."""
+    right = Linear.params
+    monkeypatch.setattr(
+        Linear, "params", lambda self, x: right(self, x) + (-1 if self.axis == "width" else 0)
+    )
+    monkeypatch.setattr(
+        LayerNorm, "params", lambda self, x: 2 * x.channels + 1
+    )
+    text = """
+input: {channels: 4, height: 8, width: 8}
+stem: [layer_norm, {linear: {axis: width}}]
+"""
+    found = built(text).check()
+    assert found.total.agrees
+    assert not found.agrees
+    assert len(found.differences) == 2
+
+
+def test_what_no_op_accounts_for_is_reported() -> None:
+    network = built("smlpnet_t", **SMALL["smlpnet_t"])
+    network.module.register_parameter("stray", nn.Parameter(torch.zeros(7)))
+    (difference,) = network.check().differences
+    assert difference == "the network itself (no op): 0 parameters by rule, 7 by numel"
+
+
+def test_build_exits_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    spec = tmp_path / "small.yaml"
+    spec.write_text("input: {channels: 2, height: 8, width: 8}\nstem: [{conv: {kernel: 3}}]\n")
+    _load_commands()
+    assert CliRunner().invoke(app, ["build", str(spec)]).exit_code == 0
+    right = Conv.flops
+    monkeypatch.setattr(Conv, "flops", lambda self, *xs: right(self, *xs) - 1)
+    result = CliRunner().invoke(app, ["build", str(spec)])
+    assert result.exit_code == 1
+    assert "2,303" in result.output
+    assert "2,304" in result.output

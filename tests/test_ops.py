@@ -1,0 +1,100 @@
+"""What every op must do, tested over the registry: a new op is held to it without being named."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archspec.ops import Op, registry
+from archspec.source import HOLE_KEYS
+from archspec.steps import CONTROL, RESERVED
+from tests import reference
+from tests.built import built, enlivened
+from tests.op_rules import CHANGE, KEEP
+from tests.strategies import networks
+
+OPS = list(registry())
+
+
+def uncovered(names: Iterable[str]) -> set[str]:
+    """Ops without a rule that writes them or without a second meaning to compare with."""
+    return {name for name in names if name not in {*KEEP, *CHANGE} or name not in reference.OPS}
+
+
+def test_every_op_is_covered() -> None:
+    assert uncovered(OPS) == set()
+
+
+def test_a_new_op_would_be_missed() -> None:
+    assert uncovered([*OPS, "selective_scan"]) == {"selective_scan"}
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_what_a_class_states(name: str) -> None:
+    op = registry()[name]
+    assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name)
+    assert name not in {*RESERVED, *CONTROL, *HOLE_KEYS}
+    assert op.lower is not Op.lower
+    assert op.__doc__ is not None
+    assert op.__doc__ != Op.__doc__
+    words = {*re.findall(r"\w+", op.__doc__.lower())} - {*name.split("_"), op.__name__.lower()}
+    assert len(words) >= 3, "a docstring that says nothing but the name"
+    assert op.__doc__.strip().endswith((".", "`"))
+    fewest, most = op.inputs
+    assert fewest >= 1
+    assert most is None or most >= fewest
+    assert op.shorthand is None or op.shorthand in op.model_fields
+    assert not {"id", "from", "input"} & set(op.model_fields)
+    assert op.__module__.startswith("archspec.ops.")
+
+
+@pytest.mark.parametrize("name", OPS)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_shapes_costs_and_values(name: str, data: st.DataObject) -> None:
+    """A network that holds the op: shapes, counts and outputs are those of independent means."""
+    network = built(data.draw(networks(must=name, parts=False)))
+    assert name in {leaf.node.op.name for leaf, _ in network.graph.walk()}
+    assert network.check().differences == ()
+    module, images = enlivened(network).eval(), network.images(2)
+    with torch.no_grad():
+        outputs = module(images)
+    shape = network.graph.output_shape
+    assert sorted(outputs.shape[1:]) == sorted(shape.values())
+    expected = reference.logits(network.graph, module, images)
+    torch.testing.assert_close(outputs, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_two_ops_of_one_name_are_refused() -> None:
+    code = (
+        "from archspec.ops import registry\n"
+        "from archspec.ops.activation import ReLU\n"
+        "class Other(ReLU):\n"
+        "    name = 'gelu'\n"
+        "try:\n"
+        "    registry()\n"
+        "except RuntimeError as error:\n"
+        "    assert str(error).startswith(\"two ops are called 'gelu'\"), error\n"
+        "else:\n"
+        "    raise SystemExit('not refused')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_op_is_found_without_being_listed() -> None:
+    code = (
+        "from archspec.ops import registry\n"
+        "from archspec.ops.activation import ReLU\n"
+        "class Other(ReLU):\n"
+        "    name = 'other'\n"
+        "assert registry()['other'] is Other\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
