@@ -303,7 +303,9 @@ def check_hole(node: Node) -> None:
         or not all(_is(bound, wanted) for bound in bounds)
         or not bounds[0] <= bounds[1]
     ):
-        raise SpecError(f"{kind!r} takes [lowest, highest], found {describe(bounds)}", mark=values.mark)
+        raise SpecError(
+            f"{kind!r} takes [lowest, highest], found {describe(bounds)}", mark=values.mark
+        )
     step = node.value.get("step")
     if step is not None and not (_is(step.value, wanted) and step.value > 0):
         raise SpecError(f"'step' must be a positive number, found {step.kind}", mark=step.mark)

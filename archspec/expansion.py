@@ -79,7 +79,7 @@ def expand(spec: Spec) -> Graph:
         raise UnfilledError(
             f"{name} is left open for search and has no value yet" if name else error.message,
             mark=error.mark,
-            hint=f"give it one (--set {name or 'NAME'}=…), or search over it: archspec search",
+            hint=f"give it one: --set {name or 'NAME'}=…",
         ) from None
 
 
@@ -237,25 +237,32 @@ class _Expander:
             )
         shapes = tuple(source.shape for source in sources)
         op = make_op(cls, step.args, scope.with_local(shapes[0].names()))
-        return self.place(op, str(step.ids[0]) if len(step.ids) == 1 else step.name,
-                          sources, step.mark, into)  # fmt: skip
+        ids = tuple(map(str, step.ids))
+        wanted, several = (ids[0], ()) if len(ids) == 1 else (step.name, ids)
+        return self.place(op, wanted, sources, step.mark, into, several)
 
     def place(
-        self, op: Any, wanted: str, sources: tuple[Tensor, ...], mark: Mark, into: _Body
+        self,
+        op: Any,
+        wanted: str,
+        sources: tuple[Tensor, ...],
+        mark: Mark,
+        into: _Body,
+        names: tuple[str, ...] = (),
     ) -> tuple[Tensor, ...]:
         shapes = tuple(source.shape for source in sources)
         try:
             result = op.infer(*shapes)
         except SpecError as error:
-            names = " and ".join(f"{s.ref.node!r} ({s.shape})" for s in sources[:LISTED])
+            read = " and ".join(f"{s.ref.node!r} ({s.shape})" for s in sources[:LISTED])
             place = ".".join((*self.path, wanted))
-            text = f"{error.message}\n  at {place!r}, which reads {names}"
+            text = f"{error.message}\n  at {place!r}, which reads {read}"
             raise ShapeError(text, mark=error.mark, hint=error.hint) from None
         outputs = result if isinstance(result, tuple) else (result,)
         for shape in outputs:
             _check_size(shape)
         refs = tuple(source.ref for source in sources)
-        return into.add(OpNode(into.id_for(wanted), op, refs, shapes, outputs, mark))
+        return into.add(OpNode(into.id_for(wanted), op, refs, shapes, outputs, mark, names))
 
     def residual(
         self, step: Step, x: Tensor, scope: Scope, into: _Body, named: Mapping[str, Tensor]

@@ -36,6 +36,8 @@ class OpNode:
     input_shapes: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
     mark: Mark
+    names: tuple[str, ...] = ()
+    """What the spec calls the outputs, where there are several."""
 
 
 @dataclass(frozen=True, slots=True)

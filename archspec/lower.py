@@ -101,6 +101,7 @@ def _program(graph: Graph, at: _Position, image: bool = False, inside: bool = Fa
         values[Ref(INPUT, port)] = value
     for node in graph.nodes:
         builder.node = node.id
+        builder.names = node.names if isinstance(node, OpNode) else ()
         # what stands between layers counts with the next one, or with the last
         builder.layer_index = min(at.index, max(at.total - 1, 0))
         sources = tuple(values[ref] for ref in node.inputs)

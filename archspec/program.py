@@ -117,6 +117,9 @@ class Builder:
         self.members: dict[str, Member] = {}
         self.body: list[Statement] = []
         self.node = "x"
+        """The id of the node that is lowered."""
+        self.names: tuple[str, ...] = ()
+        """What the spec calls its outputs, where there are several."""
         self._names: set[str] = set()
         self._orders: dict[tuple[str, tuple[str, ...]], Value] = {}
 
@@ -183,7 +186,8 @@ class Builder:
         self, target: str, x: Value, *args: Any, shapes: tuple[Shape, ...], **kwargs: Any
     ) -> tuple[Value, ...]:
         """Call a function that returns several tensors."""
-        names = tuple(self.fresh(f"{self.node}_{index}") for index in range(len(shapes)))
+        wanted = self.names or tuple(f"{self.node}_{index}" for index in range(len(shapes)))
+        names = tuple(map(self.fresh, wanted))
         self.body.append(
             Statement(names, "function", target, tuple(map(_local, (x, *args))), kwargs)
         )

@@ -36,7 +36,8 @@ RESERVED = frozenset(
     register_parameter register_state_dict_post_hook register_state_dict_pre_hook
     requires_grad_ set_extra_state set_submodule share_memory state_dict to to_empty train
     training type xpu zero_grad graph code print_readable recompile add_submodule
-    delete_submodule delete_all_unused_submodules self torch nn F math operator
+    delete_submodule delete_all_unused_submodules meta shape_env to_folder self
+    torch nn F math operator
     """.split()
 )
 

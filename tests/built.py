@@ -17,6 +17,9 @@ from archspec.measure import measure
 from archspec.module import to_module
 from archspec.spec import Spec, load, loads
 
+# The networks are small and tests run side by side: a second thread would wait for its core.
+torch.set_num_threads(1)
+
 
 @dataclass(frozen=True)
 class Built:
@@ -85,3 +88,39 @@ SMALL: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """One small network of each shipped family."""
+
+BRANCHY = """
+input: {channels: 3, height: 16, width: 12}
+classes: 5
+blocks:
+  joined:
+    inputs: [a, b]
+    body: [multiply: {from: [a, b]}, layer_norm]
+stem:
+  - conv: {out: 8, kernel: 4, stride: 2, padding: 1}
+  - batch_norm: {id: x}
+  - linear: {axis: height, out: H}
+  - silu: {id: row}
+  - shift: {axis: width, by: [1, 0, -1], mode: replicate, from: x}
+  - sigmoid: {id: gate}
+  - joined: {from: [row, gate]}
+  - split: {sizes: [3, 5], id: [u, v]}
+  - shift: {axis: height, by: 2, mode: zero, from: u, id: moved}
+  - concat: {from: [v, moved]}
+stages:
+  body:
+    repeat: 3
+    body:
+      - residual: [group_norm: 4, linear, gelu, dropout: 0.1, stochastic_depth: 0.2]
+head: [affine, flatten, {linear: {axis: tokens, out: 7}}, scale: 0.5, global_pool, linear: classes]
+"""
+CASES = [*SMALL, "branchy"]
+"""What `network_of` knows."""
+
+
+def network_of(case: str) -> Built:
+    return built(BRANCHY) if case == "branchy" else built(case, **SMALL[case])
+
+
+def assert_same(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)

@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from tests.op_rules import CHANGE, KEEP, Piece, Sizes, Step, Writer, _linear, _short_axes, rule
+from tests.op_rules import linear_step, short_axes
+from tests.writer import CHANGE, KEEP, Piece, Sizes, Step, Writer, rule
 
 # -- several tensors -----------------------------------------------------------------------------
 
@@ -52,7 +53,7 @@ def pooled_gate(w: Writer, x: Sizes) -> Piece | None:
 @rule(KEEP)
 def concat(w: Writer, x: Sizes) -> Piece | None:
     """Branches of different sizes along one axis, concatenated and mapped back."""
-    axes = _short_axes(x)
+    axes = short_axes(x)
     if not axes:
         return None
     axis = w.pick(axes)
@@ -60,11 +61,11 @@ def concat(w: Writer, x: Sizes) -> Piece | None:
     total, names = 2 * x[axis], [start, *rest]
     if w.flip():
         other, size = w.fresh("z"), w.whole(1, 8)
-        steps.append(_linear(w, x, axis, size).given(**{"from": start, "id": other}))
+        steps.append(linear_step(w, x, axis, size).given(**{"from": start, "id": other}))
         total, names = total + size, [*names, other]
     joined = {**x, axis: total}
     steps.append(Step("concat", {"from": w.shuffle(names), "axis": axis}))
-    return [*steps, _linear(w, joined, axis, x[axis])], x
+    return [*steps, linear_step(w, joined, axis, x[axis])], x
 
 
 @rule(KEEP)

@@ -225,7 +225,9 @@ def test_activations_of_shipped(name: str) -> None:
     # the image is laid out once, and nothing after it is copied for the sake of a layout
     assert found.copies == network.graph.inputs[0].numel()
     # statistics of norms are the only other memory, two per position
-    norms = [(leaf.node, n) for leaf, n in network.graph.walk() if leaf.node.op.name == "layer_norm"]
+    norms = [
+        (leaf.node, n) for leaf, n in network.graph.walk() if leaf.node.op.name == "layer_norm"
+    ]
     positions = sum(n * node.outputs[0].without("channels").numel() for node, n in norms)
     assert found.further.total() == 2 * positions
 
@@ -289,9 +291,7 @@ def test_errors_that_cancel_are_reported(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(
         Linear, "params", lambda self, x: right(self, x) + (-1 if self.axis == "width" else 0)
     )
-    monkeypatch.setattr(
-        LayerNorm, "params", lambda self, x: 2 * x.channels + 1
-    )
+    monkeypatch.setattr(LayerNorm, "params", lambda self, x: 2 * x.channels + 1)
     text = """
 input: {channels: 4, height: 8, width: 8}
 stem: [layer_norm, {linear: {axis: width}}]

@@ -112,7 +112,9 @@ def test_all_names_every_layer() -> None:
     assert set(layers.__all__) == defined
 
 
-@pytest.mark.parametrize("layer", [AxisLinear(2, 3, dim=1), Shift((1,), 1, "zero"), StochasticDepth(0.1)])
+@pytest.mark.parametrize(
+    "layer", [AxisLinear(2, 3, dim=1), Shift((1,), 1, "zero"), StochasticDepth(0.1)]
+)
 def test_what_a_layer_prints(layer: nn.Module) -> None:
     assert layer.extra_repr() in repr(layer)
     assert layer.extra_repr()

@@ -6,7 +6,6 @@ import copy
 import io
 import pickle
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from archspec.module import to_module
 from archspec.steps import RESERVED
 from archspec.weights import load_weights
 from tests import reference
-from tests.built import SMALL, Built, built, enlivened
+from tests.built import BRANCHY, CASES, SMALL, Built, assert_same, built, enlivened, network_of
 from tests.strategies import networks
 
 NOISY = (nn.Dropout, StochasticDepth, nn.modules.batchnorm._BatchNorm)
@@ -36,48 +35,19 @@ Mixer's last token bias is the same for all channels of a token, and every reade
 stream is a layer norm over channels, which takes it out again.
 """
 
-BRANCHY = """
-input: {channels: 3, height: 16, width: 12}
-classes: 5
-blocks:
-  joined:
-    inputs: [a, b]
-    body: [multiply: {from: [a, b]}, layer_norm]
-stem:
-  - conv: {out: 8, kernel: 4, stride: 2, padding: 1}
-  - batch_norm: {id: x}
-  - linear: {axis: height, out: H}
-  - silu: {id: row}
-  - shift: {axis: width, by: [1, 0, -1], mode: replicate, from: x}
-  - sigmoid: {id: gate}
-  - joined: {from: [row, gate]}
-  - split: {sizes: [3, 5], id: [u, v]}
-  - shift: {axis: height, by: 2, mode: zero, from: u, id: moved}
-  - concat: {from: [v, moved]}
-stages:
-  body:
-    repeat: 3
-    body:
-      - residual: [group_norm: 4, linear, gelu, dropout: 0.1, stochastic_depth: 0.2]
-head: [affine, flatten, {linear: {axis: tokens, out: 7}}, scale: 0.5, global_pool, linear: classes]
-"""
-CASES = [*SMALL, "branchy"]
-
-
-def network_of(case: str) -> Built:
-    return built(BRANCHY) if case == "branchy" else built(case, **SMALL[case])
-
-
-def assert_same(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
-
-
 # -- training ------------------------------------------------------------------------------------
 
 
 def gradients(network: Built) -> dict[str, Tensor]:
-    """Of a random linear function of the outputs, in train mode, in float64."""
+    """Of a random linear function of the outputs, while training, in float64.
+
+    Batch norms use their running statistics: those of the batch take out whatever constant was
+    added before them, so that such a bias would have the gradient 0.
+    """
     module = enlivened(network).train()
+    for child in module.modules():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            child.eval()
     torch.manual_seed(0)
     outputs = module(network.images(4))
     (outputs * torch.randn(outputs.shape, dtype=outputs.dtype)).sum().backward()
@@ -131,7 +101,11 @@ def test_train_and_eval_of_random_networks(text: str) -> None:
 
 
 def test_train_and_eval_do_differ() -> None:
-    for steps in ("batch_norm", "dropout: 0.5", "stochastic_depth: {rate: 0.5, schedule: constant}"):
+    for steps in (
+        "batch_norm",
+        "dropout: 0.5",
+        "stochastic_depth: {rate: 0.5, schedule: constant}",
+    ):
         network = built(f"stem: [{steps}]\ninput: {{height: 8, width: 8}}\n")
         images = network.images(16, torch.float32)
         assert not torch.equal(network.module.train()(images), network.module.eval()(images))
@@ -230,78 +204,6 @@ def test_weights_round_trip(case: str, suffix: str, tmp_path: Path) -> None:
     for name, tensor in other.state_dict().items():
         assert torch.equal(tensor, state[name]), name
     assert torch.equal(other.eval()(images), network.module.eval()(images))
-
-
-# -- export and compilation ----------------------------------------------------------------------
-
-
-def assert_exports(network: Built) -> None:
-    module, images = enlivened(network).eval(), network.images(3)
-    with torch.no_grad():
-        outputs = module(images)
-        fixed = torch.export.export(module, (images,))
-        assert_same(fixed.module()(images), outputs)
-        batch = torch.export.Dim("batch", min=1, max=64)
-        free = torch.export.export(module, (images,), dynamic_shapes=({0: batch},))
-        assert_same(free.module()(images), outputs)
-        for count in (1, 5):
-            many = network.images(count, seed=1)
-            assert_same(free.module()(many), module(many))
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_export(case: str) -> None:
-    assert_exports(network_of(case))
-
-
-@settings(max_examples=40, deadline=None)
-@given(networks())
-def test_export_of_random_networks(text: str) -> None:
-    assert_exports(built(text))
-
-
-def assert_compiles(network: Built, backend: str) -> None:
-    torch._dynamo.reset()
-    module, images = enlivened(network).eval(), network.images(2)
-    compiled = torch.compile(module, fullgraph=True, backend=backend)
-    assert_same(compiled(images), module(images))
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_compile(case: str) -> None:
-    assert_compiles(network_of(case), "eager")
-
-
-@settings(max_examples=40, deadline=None)
-@given(networks())
-def test_compile_of_random_networks(text: str) -> None:
-    assert_compiles(built(text), "eager")
-
-
-def test_compile_with_gradients() -> None:
-    torch._dynamo.reset()
-    network = network_of("smlpnet_t")
-    module, images = enlivened(network).eval(), network.images(2)
-    module(images).square().sum().backward()
-    expected = {name: p.grad for name, p in module.named_parameters()}
-    module.zero_grad()
-    torch.compile(module, fullgraph=True, backend="aot_eager")(images).square().sum().backward()
-    for name, parameter in module.named_parameters():
-        torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-8, atol=1e-8)
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
-def test_compile_to_native_code() -> None:
-    text = """
-input: {channels: 3, height: 8, width: 12}
-stem:
-  - gelu: {id: x}
-  - linear: {id: row, axis: width}
-  - linear: {id: column, axis: height, from: x}
-  - concat: {from: [x, row, column]}
-  - linear: {out: C / 3, bias: false}
-"""
-    assert_compiles(built(text), "inductor")
 
 
 # -- precision, devices, seeds -------------------------------------------------------------------

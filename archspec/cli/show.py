@@ -24,7 +24,9 @@ def show(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE",
+            "--output",
+            "-o",
+            metavar="FILE",
             help="Where to draw it; the suffix decides: .svg, .png, .pdf, .mmd. "
             "Default: Mermaid text on stdout.",
         ),

@@ -90,7 +90,7 @@ def _published(out: Console, facts: dict[str, Any]) -> None:
             parts.append(f"{name} {printed} (ours {giga(facts[key])}: {verdict})")
     if "top1" in published:
         parts.append(f"ImageNet top-1 {published['top1']} %")
-    out.print(Text.assemble(("Published: ", "bold"), ", ".join(parts)))
+    out.print(Text.assemble(("Published: ", "bold"), ", ".join(parts)), soft_wrap=True)
 
 
 def show_cost(facts: dict[str, Any]) -> None:
@@ -128,11 +128,12 @@ def show_build(facts: dict[str, Any]) -> None:
     out.print(table)
     out.print(
         f"Multiply-adds: {facts['macs']:,}; PyTorch's FlopCounterMode, which counts two for each "
-        f"and products only: {facts['torch_flops']:,}"
+        f"and products only: {facts['torch_flops']:,}",
+        soft_wrap=True,
     )
     uncounted = ", ".join(f"{name} ×{n}" for name, n in facts["fvcore_uncounted"].items())
     if uncounted:
-        out.print(f"fvcore cannot count, and the total leaves out: {uncounted}")
+        out.print(f"fvcore cannot count, and the total leaves out: {uncounted}", soft_wrap=True)
     _published(out, facts)
     if "weights" in facts:
         weights = facts["weights"]
