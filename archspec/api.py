@@ -42,14 +42,16 @@ def build(
         device: to build on; the CPU if None.
 
     Raises:
-        SpecError: the spec has unfilled holes, or describes no network that can exist.
+        SpecError: the spec has unfilled holes, or describes no network that can exist here.
         WeightsError: the checkpoint is not this network's.
     """
     from archspec.lower import lower
+    from archspec.memory import check_memory
     from archspec.module import to_module
 
     spec = _spec(spec)
     graph = expand(spec)
+    check_memory(graph)
     module = to_module(lower(graph)).to(dtype=dtype, device=device)
     if weights is not None:
         from archspec.weights import load_weights

@@ -64,7 +64,7 @@ class WeightsError(ArchspecError):
     """A checkpoint cannot be read, or is not this network's."""
 
 
-LISTED = 40
+LISTED = 60
 """How many names a message lists at most."""
 SHOWN = 80
 """How many characters of a value a message shows at most."""
@@ -81,7 +81,7 @@ def brief(value: object) -> str:
 
 def suggestion(word: str, known: Iterable[str]) -> str | None:
     """`did you mean 'linear'?`, where one of the known words is near."""
-    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.7)
+    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.65)
     return f"did you mean {found[0]!r}?" if found else None
 
 

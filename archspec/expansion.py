@@ -349,7 +349,7 @@ class _Expander:
         name = evaluate(node, scope, word=True, label="'use' block")
         if not isinstance(name, str) or name not in self.spec.blocks:
             raise SpecError(
-                f"'use' needs the name of a block, found {describe(name)}", mark=node.mark,
+                f"'use' needs the name of a block, found {describe(name)}", mark=scope.origin(node),
                 hint=did_you_mean(str(name), self.spec.blocks),
             )  # fmt: skip
         block = self.spec.blocks[name]

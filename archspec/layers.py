@@ -64,6 +64,18 @@ class Scale(nn.Module):
         return x * self.weight
 
 
+class GroupNorm(nn.GroupNorm):
+    """nn.GroupNorm that also trains on an input without gradient, such as images.
+
+    For these PyTorch's CPU kernel (2.13) crashes in backward when memory is channels-last.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and not x.requires_grad:
+            x = x.contiguous()
+        return super().forward(x)
+
+
 class StochasticDepth(nn.Module):
     """While training, zero whole images of a branch with probability p and scale up the others."""
 
@@ -118,4 +130,124 @@ class Shift(nn.Module):
         return f"{self.offsets}, dim={self.dim}, mode={self.mode!r}"
 
 
-__all__ = ["Affine", "AxisLinear", "Scale", "Shift", "StochasticDepth"]
+class Contract(nn.Module):
+    """Products of two tensors, summed over dimensions that they share.
+
+    Args:
+        shared: how many dimensions after the batch both have and keep.
+        over: how many both have and lose: the last ones of a, and those after the shared ones of b.
+        scale: what each product is multiplied by.
+    """
+
+    def __init__(self, shared: int, over: int = 1, scale: float = 1.0) -> None:
+        super().__init__()
+        self.shared, self.over, self.scale = shared, over, scale
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """a (batch, shared…, own…, over…) and b (batch, shared…, over…, own…) → (…, own…, own…)."""
+        lead, end = 1 + self.shared, a.ndim - self.over
+        middle = lead + self.over
+        size = (*a.shape[:end], *b.shape[middle:])
+        if self.scale != 1.0:
+            a = a * self.scale
+        a = merged(merged(a, end, a.ndim), lead, end)
+        b = merged(merged(b, middle, b.ndim), lead, middle)
+        return torch.matmul(a, b).reshape(size)
+
+    def extra_repr(self) -> str:
+        return f"shared={self.shared}, over={self.over}, scale={self.scale:.6g}"
+
+
+def merged(x: Tensor, start: int, stop: int) -> Tensor:
+    """Dimensions from `start` up to `stop` as one, which has size 1 where there are none."""
+    return x.flatten(start, stop - 1) if stop > start else x.unsqueeze(start)
+
+
+class Param(nn.Module):
+    """A learnable tensor, repeated for each image of a batch without being copied.
+
+    Args:
+        size: its dimensions without the batch.
+        init: the value everywhere at the start; normal with standard deviation `std` unless given.
+        std: that deviation.
+    """
+
+    def __init__(self, size: tuple[int, ...], init: float | None = None, std: float = 0.02) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(size))
+        if init is None:
+            nn.init.trunc_normal_(self.weight, std=std)
+        else:
+            nn.init.constant_(self.weight, init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (batch, …) tells the number of images → (batch, *size)."""
+        return self.weight.expand(x.shape[0], *self.weight.shape)
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.weight.shape)}"
+
+
+class RelativePositionBias(nn.Module):
+    """A learnable value for each head and each offset of two positions of a window.
+
+    `weight` holds, for each of the (2 · height − 1) · (2 · width − 1) offsets, one value a head.
+    """
+
+    def __init__(self, heads: int, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+        self.weight = nn.Parameter(torch.empty((2 * height - 1) * (2 * width - 1), heads))
+        nn.init.trunc_normal_(self.weight, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (batch, …) tells the number of images → (batch, heads, queries, keys)."""
+        table = self.weight.unflatten(0, (2 * self.height - 1, 2 * self.width - 1))
+        # The offset of query i and key j along an axis of n stands at i - j + n - 1: a window of n
+        # offsets from i on, read backwards. So no index is needed.
+        each = table.unfold(0, self.height, 1).unfold(1, self.width, 1).flip(-2, -1)
+        bias = each.permute(2, 0, 1, 3, 4).flatten(3).flatten(1, 2)
+        return bias.expand(x.shape[0], -1, -1, -1)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[1]}, height={self.height}, width={self.width}"
+
+
+class ShiftedWindowMask(nn.Module):
+    """-100 between positions of a window that a circular shift has brought together, else 0.
+
+    Args:
+        windows: rows and columns of windows.
+        window: height and width of one.
+        by: what the image was rolled by, along its height and its width.
+    """
+
+    def __init__(
+        self, windows: tuple[int, int], window: tuple[int, int], by: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.windows, self.window, self.by = windows, window, by
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (batch, …) tells the number of images → (batch, rows, columns, queries, keys)."""
+        high, wide = (self._seam(dim, x.device) for dim in (0, 1))
+        is_apart = high[:, None, :, None, :, None] | wide[None, :, None, :, None]
+        mask = is_apart.flatten(4).flatten(2, 3).to(x.dtype) * -100
+        return mask.expand(x.shape[0], -1, -1, -1, -1)
+
+    def _seam(self, dim: int, device: torch.device) -> Tensor:
+        """(window, position, position): whether the image's edge lies between two positions."""
+        windows, window, by = self.windows[dim], self.window[dim], self.by[dim]
+        position = torch.arange(window, device=device)
+        is_rolled = position < by if by > 0 else position >= window + by
+        is_cut = torch.arange(windows, device=device) == (0 if by > 0 else windows - 1)
+        return is_cut[:, None, None] & (is_rolled[:, None] != is_rolled)
+
+    def extra_repr(self) -> str:
+        return f"{self.windows}, window={self.window}, by={self.by}"
+
+
+__all__ = [
+    "Affine", "AxisLinear", "Contract", "Param", "RelativePositionBias", "Scale", "Shift",
+    "ShiftedWindowMask", "StochasticDepth",
+]  # fmt: skip

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
-from archspec.counting import BYTES, count
 from archspec.errors import SpecError
-from archspec.graph import INPUT, CallNode, Graph, Leaf, OpNode, Ref, RepeatNode
+from archspec.graph import INPUT, CallNode, Graph, OpNode, Ref, RepeatNode
 from archspec.program import (
     BATCH,
     Builder,
@@ -35,35 +33,13 @@ def lower(graph: Graph) -> Program:
     """The program of a whole network. Images come in as (batch, channels, height, width).
 
     Raises:
-        SpecError: the graph describes many networks (arrays) or a formula (symbols), or one that
-            no memory holds.
+        SpecError: the graph describes many networks (arrays) or a formula (symbols).
     """
     for leaf, times in graph.walk():
         sizes = [times, *(size for shape in leaf.node.outputs for size in shape.values())]
         if any(is_array(size) or is_symbol(size) for size in sizes):
             raise SpecError("only one network with known sizes can be built", mark=leaf.node.mark)
-    _check_memory(graph)
     return _program(graph, _Position(_layers(graph)), image=True)
-
-
-def _check_memory(graph: Graph) -> None:
-    """Refuse a network whose parameters this machine cannot hold, before it is half built."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return  # this system does not say
-    needed = count(graph).params * BYTES
-    if needed > memory:
-        largest, _ = max(graph.walk(), key=lambda found: _parameters(found[0]) * found[1])
-        raise SpecError(
-            f"{needed // BYTES:,} parameters take {needed / 1e9:,.0f} GB, and this machine has "
-            f"{memory / 1e9:,.0f} GB; most are at {'.'.join(largest.path)!r}",
-            mark=largest.node.mark,
-        )
-
-
-def _parameters(leaf: Leaf) -> int:
-    return int(leaf.node.op.params(*leaf.node.input_shapes))
 
 
 def _layers(graph: Graph) -> int:

@@ -82,8 +82,10 @@ def measure(module: nn.Module, image: tuple[int, int, int]) -> Measured:
 def _torch_flops(module: nn.Module, x: torch.Tensor) -> int:
     """What torch's FlopCounterMode says: two per multiply-add, products only."""
     counter = FlopCounterMode(display=False)
+    # under no_grad a view of a parameter still asks for gradients, and the counter's hooks fail
+    plain = {name: p.detach() for name, p in module.named_parameters()}
     with torch.no_grad(), counter:
-        module(x)
+        torch.func.functional_call(module, plain, (x,))
     return int(counter.get_total_flops())
 
 

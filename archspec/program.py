@@ -171,10 +171,22 @@ class Builder:
         **kwargs: Any,
     ) -> Value:
         """Call a new leaf module, named as the node, on `x` in `order`."""
-        x = self.order(x, order)
-        self.members[self.node] = Layer(target, kwargs)
         shape = x.shape.replace(**dict(resize or {}))
-        return self._record("module", self.node, (Local(x.name),), {}, order, shape)
+        return self.join((self.order(x, order),), target, order=order, shape=shape, **kwargs)
+
+    def join(
+        self,
+        xs: tuple[Value, ...],
+        target: str,
+        *,
+        order: tuple[str, ...],
+        shape: Shape,
+        **kwargs: Any,
+    ) -> Value:
+        """Call a new leaf module, named as the node, on tensors as they are laid out."""
+        self.members[self.node] = Layer(target, kwargs)
+        args = tuple(Local(x.name) for x in xs)
+        return self._record("module", self.node, args, {}, order, shape)
 
     def call(
         self, target: str, *args: Any, order: tuple[str, ...], shape: Shape, **kwargs: Any

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from archspec import expr
 from archspec.document import expected
-from archspec.errors import SpecError, brief, did_you_mean
+from archspec.errors import Mark, SpecError, brief, did_you_mean
 from archspec.ops import Op
 from archspec.sizes import describe
 from archspec.source import Node, is_hole
@@ -63,6 +63,10 @@ class Variables(Mapping[str, Any]):
                 self._open.pop()
         return self._values[name]
 
+    def written(self, name: str) -> Node | None:
+        """What stands in YAML as a variable's value."""
+        return self._nodes.get(name)
+
     def __iter__(self) -> Iterator[str]:
         return iter({**self._nodes, **self._constants})
 
@@ -85,6 +89,14 @@ class Scope(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         return self.local[name] if name in self.local else self.variables[name]
+
+    def origin(self, node: Node) -> Mark:
+        """Where a value was written: at its variable, where it is nothing but a variable's name."""
+        seen: set[str] = set()
+        while isinstance(name := node.value, str) and name not in self.local and name not in seen:
+            seen.add(name)
+            node = self.variables.written(name) or node
+        return node.mark
 
     def __iter__(self) -> Iterator[str]:
         return iter({**dict.fromkeys(self.variables), **self.local})

@@ -54,9 +54,14 @@ class Shape(Mapping[str, Any]):
 
     @property
     def others(self) -> tuple[str, ...]:
-        """All axes but channels, in a fixed order: the grid first, then as they were made."""
-        rest = [axis for axis in self._sizes if axis != CHANNELS and axis not in GRID]
-        return (*(axis for axis in GRID if axis in self._sizes), *rest)
+        """All axes but channels, in an order that depends on their names alone.
+
+        The grid, tokens, then the rest by name: equal shapes have the same order, however they
+        were made, so that what one layer hands on is what the next expects.
+        """
+        usual = (*GRID, TOKENS)
+        rest = sorted(axis for axis in self._sizes if axis not in (CHANNELS, *usual))
+        return (*(axis for axis in usual if axis in self._sizes), *rest)
 
     @property
     def is_grid(self) -> bool:

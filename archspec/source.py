@@ -203,9 +203,12 @@ def parse(text: str, file: str = "<text>") -> Node:
         else:
             mark = Mark(file, where.line + 1, where.column + 1)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        tab = lines[mark.line - 1][mark.column - 1 : mark.column] == "\t"
         raise SpecError(
             f"is not valid YAML: {problem}", mark=mark,
-            hint="check brackets and indentation; text with any of : , # [ ] { } needs quotes",
+            hint="indent with spaces; YAML does not take tabs"
+            if tab
+            else "check brackets and indentation; text with any of : , # [ ] { } needs quotes",
         ) from None  # fmt: skip
 
 

@@ -25,9 +25,9 @@ LAYERS = [
     ["scope"],
     ["expansion", "counting"],
     ["many", "layers"],
-    ["lower"],
+    ["lower", "memory"],
     ["module", "codegen", "measure", "draw", "formula", "schema"],
-    ["weights", "check", "report"],
+    ["weights", "check", "report", "figures"],
     ["api"],
     ["cli", "__init__", "__main__"],
 ]

@@ -127,6 +127,22 @@ def test_specs_lists_all_with_figures() -> None:
     assert "smlpnet_b" in run("specs").stdout
 
 
+def test_remembered_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those of a fresh count, go stale with a file, and a broken memory is no harm."""
+    from archspec import figures
+
+    file = tmp_path / "cache" / "figures.json"
+    monkeypatch.setattr(figures, "_cache_file", lambda: file)
+    fresh = figures.shipped_figures()
+    assert json.loads(file.read_text())["rows"] == fresh
+    monkeypatch.setattr(figures, "_row", lambda name, path: {"name": name})
+    assert figures.shipped_figures() == fresh
+    monkeypatch.setattr(figures, "_state", lambda: "changed")
+    assert figures.shipped_figures()[0] == {"name": fresh[0]["name"]}
+    file.write_text("{")
+    assert figures.shipped_figures()[0] == {"name": fresh[0]["name"]}
+
+
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf", "mmd", "md"])
 def test_show(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"block.{suffix}"

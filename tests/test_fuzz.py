@@ -29,7 +29,7 @@ SECONDS = 5.0
 """For one case; the slowest known takes less than a tenth."""
 MEGABYTES = 500
 """That a batch may add to the memory of the process."""
-BATCHES, CASES = 16, 250
+BATCHES, CASES = 16, 200
 
 ALL_OPS = """
 name: all_ops

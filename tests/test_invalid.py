@@ -22,7 +22,9 @@ import pytest
 from archspec.counting import count
 from archspec.errors import ArchspecError, SpecError
 from archspec.expansion import expand
+from archspec.ops import registry
 from archspec.spec import load, loads
+from archspec.steps import CONTROL
 
 FOLDER = Path(__file__).parent / "invalid"
 FILES = sorted(path.name for path in FOLDER.glob("*.yaml"))
@@ -112,7 +114,11 @@ def test_huge_file_is_not_read() -> None:
         (b"\x89PNG\r\n", "f.yaml:1:1: is not UTF-8: byte 0x89"),
         (b"stem:\n- ge\x00lu\n", "f.yaml:2:5: holds a character that YAML does not allow: U+0000"),
         (b"", "f.yaml:1:1: is empty"),
-        (b"stem: [gelu", "f.yaml:1:12: is not valid YAML: did not find expected ',' or ']'"),
+        (
+            b"stem: [gelu",
+            "f.yaml:1:12: is not valid YAML: did not find expected ',' or ']'\n"
+            "  check brackets and indentation; text with any of : , # [ ] { } needs quotes",
+        ),
         (b"[" * 500_000, "f.yaml:1:62: is nested more than 60 levels deep"),
     ],
 )
@@ -351,12 +357,27 @@ def test_build_emits_nowhere(target: str, message: str) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["small.yaml"]
 
 
-def test_network_that_no_memory_holds() -> None:
-    text = "input: {height: 1, width: 1}\nstem: [{linear: 1000000}, {linear: 1000000}]\n"
-    Path("big.yaml").write_text(text)
+@pytest.mark.parametrize(
+    ("input_", "out", "message"),
+    [
+        ("{height: 1, width: 1}", 1_000_000, "big.yaml:2:26: the parameters take 4,000 GB, and"),
+        ("{height: 500000, width: 500000}", 1, "big.yaml:2:8: one image takes 4,000 GB, and"),
+    ],
+)
+def test_network_that_no_memory_holds(input_: str, out: int, message: str) -> None:
+    stem = f"[{{linear: {out}}}, {{linear: {out}}}]"
+    Path("big.yaml").write_text(f"input: {input_}\nstem: {stem}\n")
     done = run("build", "big.yaml")
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.startswith(
-        "error: big.yaml:2:28: 1,000,005,000,000 parameters take 4,000 GB, "
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.endswith("\n  'archspec cost' counts without building\n")
+
+
+def test_far_from_every_op() -> None:
+    with pytest.raises(SpecError) as caught:
+        loads("stem: [xyzzy]")
+    known = sorted({*registry(), *CONTROL})
+    assert str(caught.value) == (
+        f"<text>:1:8: unknown op or block 'xyzzy'\n  known: {', '.join(known)}"
     )

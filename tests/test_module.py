@@ -77,6 +77,12 @@ def test_gradients_of_random_networks(text: str) -> None:
     assert set(gradients(network)) == {name for name, _ in network.module.named_parameters()}
 
 
+def test_a_group_norm_of_the_images_trains() -> None:
+    """PyTorch's own crashes in backward on channels-last memory without gradient (2.13, CPU)."""
+    found = gradients(built("input: {height: 8, width: 8}\nstem: [group_norm: 3]\n"))
+    assert set(found) == {"stem.group_norm.weight", "stem.group_norm.bias"}
+
+
 def assert_modes_differ_only_where_they_should(network: Built) -> None:
     module, images = enlivened(network), network.images(4)
     with torch.no_grad():
@@ -149,6 +155,25 @@ def test_inputs(case: str) -> None:
 @given(networks())
 def test_inputs_of_random_networks(text: str) -> None:
     assert_inputs_do_not_matter(built(text))
+
+
+REORDERED = """
+input: {channels: 2, height: 8, width: 16}
+stem:
+  - global_pool: {axes: [height]}
+  - unflatten: {axis: width, into: {rows: 4, keys: 4}}
+  - repeat:
+      times: 2
+      body:
+        - linear: {axis: rows, id: x}
+        - global_pool: {axes: [rows], id: gate}
+        - multiply: {from: [gate, x]}
+"""
+
+
+def test_layers_hand_on_what_the_next_expects() -> None:
+    """The product names its axes in another order than the body's input does; sizes are equal."""
+    assert_inputs_do_not_matter(built(REORDERED))
 
 
 # -- copies --------------------------------------------------------------------------------------

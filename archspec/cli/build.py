@@ -44,10 +44,12 @@ def build(
     """
     from archspec.counting import count
     from archspec.expansion import expand
+    from archspec.memory import check_memory
 
     loaded = load_spec(spec, sets, image)
     graph = expand(loaded)
     table = count(graph)
+    check_memory(graph, forward=True)
     with busy("importing PyTorch"):
         from archspec import report
         from archspec.lower import lower

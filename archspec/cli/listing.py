@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,24 +14,9 @@ from archspec.cli.app import JsonOption, SetOption, SpecArgument, app, load_spec
 @app.command()
 def specs(json_: JsonOption = False) -> None:
     """List the shipped specs with their parameters, FLOPs and published accuracy."""
-    from archspec import catalog
-    from archspec.counting import count
-    from archspec.expansion import expand
-    from archspec.spec import load
+    from archspec.figures import shipped_figures
 
-    rows: list[dict[str, Any]] = []
-    for name, path in catalog.shipped().items():
-        spec = load(path)
-        folder = path.relative_to(catalog.FOLDER).parent.as_posix()
-        row: dict[str, Any] = {
-            "name": name, "folder": "" if folder == "." else folder, "about": spec.header.about,
-            "source": spec.header.source, "params": None, "flops": None,
-            "top1": spec.header.published.top1, "holes": len(spec.holes),
-        }  # fmt: skip
-        if spec.is_network and not spec.holes:
-            table = count(expand(spec))
-            row |= {"params": int(table.params), "flops": int(table.flops)}
-        rows.append(row)
+    rows = shipped_figures()
     if json_:
         typer.echo(json.dumps(rows, indent=2))
         return

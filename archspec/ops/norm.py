@@ -113,7 +113,7 @@ class GroupNorm(_Norm):
         (x,) = xs
         extra = unless_default({"eps": 1e-5, "affine": True}, eps=self.eps, affine=self.affine)
         return b.layer(
-            x, "nn.GroupNorm", order=x.channels_first,
+            x, "GroupNorm" if self.affine else "nn.GroupNorm", order=x.channels_first,
             num_groups=self.groups, num_channels=x.shape[CHANNELS], **extra,
         )  # fmt: skip
 

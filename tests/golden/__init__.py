@@ -2,8 +2,8 @@
 
 `NAME.npz` holds the float64 logits of a reference in eval mode, its parameter count and fvcore's
 FLOPs on it, and the name and shape of each entry of its state dict. The entries themselves are
-drawn again here, as a function of name and shape alone. Sources: microsoft/SPACH (sMLPNet) and
-timm 1.0.31 (MLP-Mixer), with torch 2.13.
+drawn again here, as a function of name and shape alone. Sources: microsoft/SPACH (sMLPNet),
+svip-lab/AS-MLP, houqb/VisionPermutator (vip_s7) and timm 1.0.31 (the rest), with torch 2.13.
 """
 
 from __future__ import annotations
