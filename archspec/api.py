@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING
 
 from archspec.counting import CostTable, count
 from archspec.expansion import expand
-from archspec.spec import Spec, load
+from archspec.spec import Spec, as_spec
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-
-def _spec(spec: Spec | str | Path) -> Spec:
-    return spec if isinstance(spec, Spec) else load(spec)
 
 
 def cost(spec: Spec | str | Path) -> CostTable:
@@ -23,7 +19,7 @@ def cost(spec: Spec | str | Path) -> CostTable:
 
     FLOPs are multiply-adds of one image at the spec's input size, in fvcore's convention.
     """
-    return count(expand(_spec(spec)))
+    return count(expand(as_spec(spec)))
 
 
 def build(
@@ -49,7 +45,7 @@ def build(
     from archspec.memory import check_memory
     from archspec.module import to_module
 
-    spec = _spec(spec)
+    spec = as_spec(spec)
     graph = expand(spec)
     check_memory(graph)
     module = to_module(lower(graph)).to(dtype=dtype, device=device)
@@ -65,5 +61,5 @@ def emit(spec: Spec | str | Path) -> str:
     from archspec.codegen import emit as emit_program
     from archspec.lower import lower
 
-    spec = _spec(spec)
+    spec = as_spec(spec)
     return emit_program(lower(expand(spec)), about=spec.header.about or "")

@@ -81,7 +81,13 @@ def brief(value: object) -> str:
 
 def suggestion(word: str, known: Iterable[str]) -> str | None:
     """`did you mean 'linear'?`, where one of the known words is near."""
-    found = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.65)
+    known = sorted(known)
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.65)
+    if not found:
+        # PyTorch's spellings (Conv2d, LayerNorm) and cut ones (mul, cat)
+        plain = word.removeprefix("nn.").lower()
+        found = [name for name in known if len(plain) > 2 and name.startswith(plain)]
+        found = found or difflib.get_close_matches(plain, known, n=1, cutoff=0.65)
     return f"did you mean {found[0]!r}?" if found else None
 
 

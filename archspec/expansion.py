@@ -100,6 +100,7 @@ def _network(spec: Spec) -> Graph:
         _check_logits(spec, tensor.shape)
     graph = Graph(spec.name, "network", (spec.input,), tuple(body.nodes), tensor.ref)
     _check_count(spec, graph)
+    spec.check_variables()  # last: a misspelt use has the better message
     return graph
 
 
@@ -112,6 +113,17 @@ def expand_block(
     expander = _Expander(spec)
     block = spec.blocks[name]
     return expander.block(block, dict(arguments or {}), inputs, expander.variables)
+
+
+def _size_hint(step: Step) -> str | None:
+    """For the commonest slip: `out: C` after C has become another size."""
+    letters = [letter for letter in "CHWN" if step.uses(letter)]
+    if not letters:
+        return None
+    return (
+        f"{', '.join(letters)} in an expression: the size that the step itself reads. "
+        "To come back to a block's own size, catch it in 'args', such as {size: C}"
+    )
 
 
 def _check_logits(spec: Spec, shape: Shape) -> None:
@@ -274,6 +286,7 @@ class _Expander:
                 f"a residual's body must keep the shape: it turns {x.shape} into {result.shape}"
                 f"\n  at {'.'.join((*self.path, 'residual'))!r}",
                 mark=step.mark,
+                hint=_size_hint(step),
             )
         add = registry()["add"]()
         wanted = str(step.ids[0]) if step.ids else "residual"

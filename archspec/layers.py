@@ -202,7 +202,7 @@ class RelativePositionBias(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (batch, …) tells the number of images → (batch, heads, queries, keys)."""
-        table = self.weight.unflatten(0, (2 * self.height - 1, 2 * self.width - 1))
+        table = torch.unflatten(self.weight, 0, (2 * self.height - 1, 2 * self.width - 1))
         # The offset of query i and key j along an axis of n stands at i - j + n - 1: a window of n
         # offsets from i on, read backwards. So no index is needed.
         each = table.unfold(0, self.height, 1).unfold(1, self.width, 1).flip(-2, -1)
@@ -248,6 +248,6 @@ class ShiftedWindowMask(nn.Module):
 
 
 __all__ = [
-    "Affine", "AxisLinear", "Contract", "Param", "RelativePositionBias", "Scale", "Shift",
-    "ShiftedWindowMask", "StochasticDepth",
+    "Affine", "AxisLinear", "Contract", "GroupNorm", "Param", "RelativePositionBias", "Scale",
+    "Shift", "ShiftedWindowMask", "StochasticDepth",
 ]  # fmt: skip

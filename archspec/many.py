@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from archspec.columns import IntArray, Table
 from archspec.counting import count
 from archspec.errors import Mark, SpecError
 from archspec.expansion import expand
-from archspec.spec import Spec
+from archspec.spec import Spec, as_spec
 
 CHUNK = 1 << 20
 """Networks that are counted together, to bound the memory that intermediate figures take."""
@@ -44,7 +45,7 @@ class Costs:
 FIGURES = ("params", "flops", "macs", "activations")
 
 
-def costs(spec: Spec, values: Mapping[str, Any]) -> Costs:
+def costs(spec: Spec | str | Path, values: Mapping[str, Any]) -> Costs:
     """The costs of many networks.
 
     Args:
@@ -59,6 +60,7 @@ def costs(spec: Spec, values: Mapping[str, Any]) -> Costs:
             usable, conditions that differ between networks, and figures beyond 64 bits. A layer
             is checked even in networks that repeat it 0 times.
     """
+    spec = as_spec(spec)
     rows = _rows(values)
     if rows:
         spec.with_values(_single(values, 0), origin="values")  # unknown names, before all else

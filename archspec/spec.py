@@ -157,6 +157,24 @@ class Spec:
         """Whether it describes a network, and not only blocks for others to import."""
         return bool(self.stages or self.stem or self.head)
 
+    def check_variables(self) -> None:
+        """Refuse variables of this spec's own file that nothing reads: most are misspelt overrides.
+
+        What a spec that this one extends declared may have lost its reader here, and is let be.
+        """
+        used: set[str] = set()
+        for section in ("vars", "blocks", "stem", "stages", "head"):
+            node = self.tree.find((section,))
+            used |= set() if node is None else set(names_in(node))
+        stages = (self.tree.find(("stages", stage.name, "vars")) for stage in self.stages)
+        for node in (self.tree.find(("vars",)), *stages):
+            for key in () if node is None or node.value is None else node.value:
+                if key not in used and key.mark.file == self.tree.mark.file:
+                    raise SpecError(
+                        f"nobody uses the variable {str(key)!r}", mark=key.mark,
+                        hint=suggestion(key, self.vars.keys() - {key}),
+                    )  # fmt: skip
+
     # -- holes and overrides ---------------------------------------------------------------------
 
     @cached_property
@@ -164,7 +182,7 @@ class Spec:
         """The values left open for search, in the order of the file."""
         return tuple(_holes(self.tree, ()))
 
-    def with_values(self, values: Mapping[str, Any], origin: str = "--set") -> Spec:
+    def with_values(self, values: Mapping[str, Any], origin: str = "the value of") -> Spec:
         """A new spec with holes filled or values overridden.
 
         Args:
@@ -227,32 +245,17 @@ def load(name_or_path: str | Path) -> Spec:
         SpecError: with the place of what is wrong.
     """
     path = catalog.find(name_or_path)
-    return _checked(Spec(inherit.read(path), path), str(path))
+    return Spec(inherit.read(path), path)
+
+
+def as_spec(spec: Spec | str | Path) -> Spec:
+    """The spec itself, or the one of that path or shipped name."""
+    return spec if isinstance(spec, Spec) else load(spec)
 
 
 def loads(text: str, file: str = "<text>") -> Spec:
     """A spec from YAML text; `extends` and `import` find shipped specs by name."""
-    return _checked(Spec(inherit.resolve(source.parse(text, file), None, ()), None), file)
-
-
-def _checked(spec: Spec, file: str) -> Spec:
-    """Refuse variables of `file` that nothing reads: most are misspelt overrides.
-
-    What a spec that this one extends declared may have lost its reader here, and is let be.
-    """
-    used: set[str] = set()
-    for section in ("vars", "blocks", "stem", "stages", "head"):
-        node = spec.tree.find((section,))
-        used |= set() if node is None else set(names_in(node))
-    stages = (spec.tree.find(("stages", stage.name, "vars")) for stage in spec.stages)
-    for node in (spec.tree.find(("vars",)), *stages):
-        for key in () if node is None or node.value is None else node.value:
-            if key not in used and key.mark.file == file and spec.is_network:
-                raise SpecError(
-                    f"nobody uses the variable {str(key)!r}", mark=key.mark,
-                    hint=suggestion(key, spec.vars.keys() - {key}),
-                )  # fmt: skip
-    return spec
+    return Spec(inherit.resolve(source.parse(text, file), None, ()), None)
 
 
 def _variables(node: Node | None) -> dict[str, Node]:

@@ -86,6 +86,29 @@ SMALL: dict[str, dict[str, Any]] = {
     "table5_multi_stage": {
         "dim": 8, "depths": [1, 1, 1, 1], "input__height": 64, "input__width": 32, "classes": 10,
     },
+    "resmlp_12": {"dim": 8, "depth": 2, "input__height": 48, "input__width": 64, "classes": 10},
+    "gmlp_ti": {"dim": 8, "depth": 2, "input__height": 48, "input__width": 64, "classes": 10},
+    "asmlp_t": {
+        "dim": 20, "depths": [1, 2, 1, 1], "input__height": 96, "input__width": 128, "classes": 10,
+    },
+    "vip_s7": {
+        "dim": 24, "depths": [1, 2, 1, 1], "input__height": 28, "input__width": 42, "classes": 10,
+    },
+    "convmixer_1024_20": {
+        "dim": 8, "depth": 2, "patch": 4, "input__height": 24, "input__width": 32, "classes": 10,
+    },
+    "convnext_tiny": {
+        "dim": 8, "depths": [1, 2, 1, 1], "input__height": 64, "input__width": 96, "classes": 10,
+    },
+    "poolformer_s12": {
+        "dims": [8, 12, 16, 24], "depths": [1, 2, 1, 1],
+        "input__height": 64, "input__width": 96, "classes": 10,
+    },
+    "resnet50": {"depths": [2, 3, 1, 2], "input__height": 64, "input__width": 96, "classes": 10},
+    "regnety_4gf": {
+        "widths": [8, 16, 24, 32], "depths": [1, 2, 3, 1], "group": 8,
+        "input__height": 64, "input__width": 96, "classes": 10,
+    },
 }  # fmt: skip
 """One small network of each shipped family."""
 

@@ -245,6 +245,74 @@ def _shift(op: Any, layer: Any, x: Named) -> Named:
     return Named(y, axes)
 
 
+def _contract(op: Any, layer: Any, a: Named, b: Named) -> Named:
+    over = (op.over,) if isinstance(op.over, str) else op.over
+    axes = tuple(sorted({*a.axes, *b.axes}))
+    letter = {axis: chr(ord("a") + i) for i, axis in enumerate(axes)}
+    terms = ["z" + "".join(letter[axis] for axis in x.axes) for x in (a, b)]
+    kept = tuple(axis for axis in axes if axis not in over)
+    result = "z" + "".join(letter[axis] for axis in kept)
+    y = torch.einsum(f"{','.join(terms)}->{result}", a.x, b.x)
+    count = math.prod(a.x.shape[1 + a.axes.index(axis)] for axis in over)
+    return Named(y / math.sqrt(count) if op.scaled else y, kept)
+
+
+def _slice(op: Any, layer: Any, x: Named) -> Named:
+    moved, axes = x.last(op.axis)
+    end = moved.shape[-1] if op.size is None else op.start + op.size
+    return Named(moved[..., op.start : end], axes)
+
+
+def _select(op: Any, layer: Any, x: Named) -> Named:
+    moved, axes = x.last(op.axis)
+    return Named(moved[..., op.index], axes[:-1])
+
+
+def _pad(op: Any, layer: Any, x: Named) -> Named:
+    moved, axes = x.last(op.axis)
+    edges = [moved.new_zeros(*moved.shape[:-1], count) for count in (op.before, op.after)]
+    return Named(torch.cat([edges[0], moved, edges[1]], -1), axes)
+
+
+def _param(op: Any, layer: Any, x: Named) -> Named:
+    return Named(torch.stack([layer.weight] * x.x.shape[0]), tuple(op.axes))
+
+
+def _relative_position_bias(op: Any, layer: Any, x: Named) -> Named:
+    """The published index: (Δrow + height − 1) · (2 · width − 1) + Δcolumn + width − 1."""
+    height, width = _two(op.window)
+    row, column = (index.flatten() for index in _places(height, width))
+    index = (row[:, None] - row + height - 1) * (2 * width - 1) + column[:, None] - column
+    bias = layer.weight[index + width - 1]
+    return Named(torch.stack([bias] * x.x.shape[0]), (op.queries, op.keys, op.heads))
+
+
+def _places(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The row and the column of each place of a grid."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return rows, columns
+
+
+def _shifted_window_mask(op: Any, layer: Any, x: Named) -> Named:
+    """Places that are as far from each other as before the shift are not masked."""
+    window, by = _two(op.window), _two(op.by)
+    counts = [x.x.shape[1 + x.axes.index(axis)] for axis in (op.rows, op.columns)]
+    is_near = torch.tensor(True)
+    for dim in (0, 1):
+        size = counts[dim] * window[dim]
+        places = _places(counts[0] * window[0], counts[1] * window[1])[dim]
+        before = (places - by[dim]) % size
+        here, there = (
+            grid.unflatten(1, (counts[1], window[1])).unflatten(0, (counts[0], window[0]))
+            .transpose(1, 2).flatten(2) for grid in (places, before)
+        )  # fmt: skip
+        moved = [v[..., :, None] - v[..., None, :] for v in (here, there)]
+        is_near = is_near & (moved[0] == moved[1])
+    mask = torch.where(is_near, 0.0, -100.0).to(x.x.dtype)
+    axes = (op.rows, op.columns, op.queries, op.keys)
+    return Named(torch.stack([mask] * x.x.shape[0]), axes)
+
+
 def _gelu(op: Any, layer: Any, x: Named) -> Named:
     v = x.x
     inner = math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)
@@ -276,15 +344,15 @@ OPS: dict[str, Callable[..., Any]] = {
     "batch_norm": _batch_norm, "layer_norm": _layer_norm, "group_norm": _group_norm,
     "affine": _affine, "scale": _scale, "concat": _concat, "split": _split,
     "flatten": _flatten, "unflatten": _unflatten, "rename": _rename, "shift": _shift,
+    "contract": _contract, "slice": _slice, "select": _select, "pad": _pad, "param": _param,
+    "relative_position_bias": _relative_position_bias,
+    "shifted_window_mask": _shifted_window_mask,
 }  # fmt: skip
 
 
 def logits(graph: Graph, module: nn.Module, images: Tensor) -> Tensor:
-    """(batch, channels, height, width) → what the network says, channels last."""
+    """(batch, channels, height, width) → what the network says: positions, then channels."""
     y = run(graph, module, Named(images, ("channels", "height", "width")))
-    order = [axis for axis in ("height", "width", *_others(graph), "channels") if axis in y.axes]
-    return y.to(*order)
-
-
-def _others(graph: Graph) -> list[str]:
-    return [a for a in graph.output_shape if a not in ("height", "width", "channels")]
+    first, last = ("height", "width", "tokens"), ("channels",)
+    others = sorted({*y.axes} - {*first, *last})
+    return y.to(*(axis for axis in (*first, *others, *last) if axis in y.axes))

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
+import tests.attention_rules  # noqa: F401 - registers its rules
 from tests.op_rules import linear_step, short_axes
 from tests.writer import CHANGE, KEEP, Piece, Sizes, Step, Writer, rule
 

@@ -187,6 +187,26 @@ stages:
       - {linear: {axis: places}}
       - {unflatten: {axis: places, id: back}}
       - {add: {from: [back, moved]}}
+      - {pad: {axis: height, after: 1}}
+      - {slice: {axis: height, start: 1, size: H - 1, id: cut}}
+      - {unflatten: {axis: height, into: {rows: H / 2, height: 2}}}
+      - {unflatten: {axis: width, into: {columns: W / 2, width: 2}}}
+      - {flatten: {into: queries, id: q}}
+      - {rename: {axes: {queries: keys}, id: k}}
+      - {unflatten: {axis: channels, into: {heads: 4, channels: C / 4}, from: q, id: q_heads}}
+      - {unflatten: {axis: channels, into: {heads: 4, channels: C / 4}, from: k, id: k_heads}}
+      - {contract: {over: channels, scaled: true, from: [q_heads, k_heads], id: scores}}
+      - {relative_position_bias: {window: 2, id: bias}}
+      - {shifted_window_mask: {window: 2, by: -1, from: scores, id: mask}}
+      - {add: {from: [scores, bias, mask]}}
+      - {softmax: {axis: keys, id: weights}}
+      - {contract: {over: keys, from: [weights, k_heads], id: mixed}}
+      - {param: {axes: {heads: 4, channels: C}, id: gate_of_heads}}
+      - {param: {axes: {queries: 4, heads: 4}, init: 1, from: mixed, id: gate_of_queries}}
+      - {multiply: {from: [mixed, gate_of_heads, gate_of_queries], id: gated}}
+      - {contract: {over: [heads, channels, queries], from: [gated, q_heads], id: sums}}
+      - {select: {axis: rows, index: 1, id: of_row}}
+      - {contract: {over: columns, from: [gated, of_row]}}
 """,
 }
 

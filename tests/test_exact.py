@@ -23,8 +23,10 @@ from archspec.cli.app import _load_commands, app
 from archspec.graph import CallNode, Graph, OpNode
 from archspec.ops.base import Op
 from archspec.ops.conv import Conv
+from archspec.ops.layout import Flatten
 from archspec.ops.linear import Linear
-from archspec.ops.norm import LayerNorm
+from archspec.ops.norm import GroupNorm, LayerNorm
+from archspec.ops.pool import MaxPool
 from archspec.shape import Shape
 from tests.built import SMALL, Built, built
 from tests.strategies import networks
@@ -149,6 +151,12 @@ def test_shapes_of_random(text: str) -> None:
 # indices of maxima, and what an op writes on the way (partial sums of several inputs).
 
 
+COMPOSED = (
+    layers.Contract, layers.RelativePositionBias, layers.Shift, layers.ShiftedWindowMask,
+)  # fmt: skip
+"""Layers that write parts before they join them; only what they hand on is counted."""
+
+
 class Written(TorchDispatchMode):
     """Counts the elements of every output that has memory of its own, by ATen op."""
 
@@ -166,7 +174,7 @@ class Written(TorchDispatchMode):
         given = {_storage(x) for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
         name = func.overloadpacket.__name__
         # nn.Linear adds its bias in place, except under a dispatch mode
-        passes = self.layer is layers.Shift or (self.layer is nn.Linear and name == "add")
+        passes = self.layer in COMPOSED or (self.layer is nn.Linear and name == "add")
         for position, x in enumerate(tree_leaves(result)):
             if isinstance(x, Tensor) and _storage(x) not in given and not passes:
                 (self.further if position else self.first)[name] += x.numel()
@@ -190,11 +198,11 @@ def written(network: Built) -> Written:
 
     def leave(module: nn.Module, inputs: Any, output: Tensor) -> None:
         counted.layer = None
-        if isinstance(module, layers.Shift):  # its parts are written before they are joined
-            counted.first["shift"] += output.numel()
+        if type(module) in COMPOSED:
+            counted.first["result"] += output.numel()
 
     for child in network.module.modules():
-        if type(child) in (layers.Shift, nn.Linear):
+        if type(child) in (*COMPOSED, nn.Linear):
             child.register_forward_pre_hook(enter)
             child.register_forward_hook(leave)
     images = network.images(1, torch.float32)
@@ -216,20 +224,39 @@ def partial_results(network: Built) -> int:
     return total
 
 
+def joined_channels(network: Built) -> int:
+    """What `flatten` copies where it joins channels with other axes: they were not neighbours."""
+    total = 0
+    for leaf, times in network.graph.walk():
+        op, (x, *_) = leaf.node.op, leaf.node.input_shapes
+        if isinstance(op, Flatten) and "channels" in op.axes and all(x[a] > 1 for a in op.axes):
+            total += x.numel() * times
+    return total
+
+
+def further_results(network: Built) -> int:
+    """Second results: of norms two statistics per position or group, of maxima where they were."""
+    total = 0
+    for leaf, times in network.graph.walk():
+        op, (y, *_) = leaf.node.op, leaf.node.outputs
+        if isinstance(op, LayerNorm):
+            total += 2 * y.without("channels").numel() * times
+        elif isinstance(op, GroupNorm):
+            total += 2 * op.groups * times
+        elif isinstance(op, MaxPool):
+            total += y.numel() * times
+    return total
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_activations_of_shipped(name: str) -> None:
     network = built(name, **SMALL[name])
     found = written(network)
     network_writes = found.first.total() - found.copies
     assert network_writes == network.table.activations + partial_results(network)
-    # the image is laid out once, and nothing after it is copied for the sake of a layout
-    assert found.copies == network.graph.inputs[0].numel()
-    # statistics of norms are the only other memory, two per position
-    norms = [
-        (leaf.node, n) for leaf, n in network.graph.walk() if leaf.node.op.name == "layer_norm"
-    ]
-    positions = sum(n * node.outputs[0].without("channels").numel() for node, n in norms)
-    assert found.further.total() == 2 * positions
+    # the image is laid out once; after it only channels that take in other axes are copied
+    assert found.copies == network.graph.inputs[0].numel() + joined_channels(network)
+    assert found.further.total() == further_results(network)
 
 
 @settings(max_examples=150, deadline=None)

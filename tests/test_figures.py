@@ -56,6 +56,12 @@ DERIVED: dict[str, tuple[int, float | None]] = {
     "asmlp_s": (49_594_696, None),
     "asmlp_b": (87_752_808, None),
     "vip_s7": (25_114_984, 6.924),
+    "deit_s": (22_050_664, 4.608),
+    "deit_b": (86_567_656, 17.583),
+    "vit_b16": (86_567_656, 17.583),
+    "swin_t": (28_288_354, 4.509),
+    "swin_s": (49_606_258, 8.769),
+    "swin_b": (87_768_224, 15.468),
 }
 
 # Public implementations of these end in adaptive average pooling, of which fvcore counts one per

@@ -22,6 +22,8 @@ SPECS = {
     "convnext_tiny": "convnext_tiny",
     "asmlp_t": "asmlp_t",
     "vip_s7": "vip_s7",
+    "deit_small_patch16_224": "deit_s",
+    "swin_tiny_patch4_window7_224": "swin_t",
 }
 
 # What fvcore counts on the reference and not on our module, op by op. Adaptive pooling: one per

@@ -166,7 +166,7 @@ def test_extends_in_a_long_line() -> None:
 )
 def test_override(name: str, value: Any, message: str) -> None:
     with pytest.raises(SpecError) as caught:
-        expand(load("smlpnet_t").with_values({name: value}))
+        expand(load("smlpnet_t").with_values({name: value}, origin="--set"))
     assert message in str(caught.value)
 
 
@@ -315,7 +315,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], message: str) -> None
         (["cost", "smlpnet_t", "--set", "alpha=[2"],
          "--set alpha:1:3: is not valid YAML: did not find expected ',' or ']'"),
         (["cost", "smlpnet_t", "--input", "3x224"],
-         "--input takes channels x height x width, found '3x224'\n  --input 3x224x224"),
+         "--input takes channels x height x width, found '3x224'\n  such as --input 3x224x224: channels come first"),
         (["cost", "smlpnet_t", "--input", "3x224x99999999"],
          "--input input.width: input.width: expected at most 1,048,576, found 99999999"),
         (["cost", "smlpnet_t", "--input", "3x225x224"],
@@ -360,8 +360,8 @@ def test_build_emits_nowhere(target: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("input_", "out", "message"),
     [
-        ("{height: 1, width: 1}", 1_000_000, "big.yaml:2:26: the parameters take 4,000 GB, and"),
-        ("{height: 500000, width: 500000}", 1, "big.yaml:2:8: one image takes 4,000 GB, and"),
+        ("{height: 1, width: 1}", 1_000_000, "big.yaml:2:28: the parameters take 4,000 GB, and"),
+        ("{height: 500000, width: 500000}", 1, "big.yaml:2:9: one image takes 4,000 GB, and"),
     ],
 )
 def test_network_that_no_memory_holds(input_: str, out: int, message: str) -> None:

@@ -73,15 +73,20 @@ def load_spec(name: str, sets: list[str] | None = None, image: str | None = None
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
             raise ArchspecError(f"--set takes NAME=VALUE, found {item!r}")
-        values[key.strip()] = source.parse(text or "null", f"--set {key.strip()}")
-    return spec.with_values(values) if values else spec
+        if not text.strip():
+            raise ArchspecError(
+                f"--set {key.strip()} has no value", hint=f"'--set {key.strip()}=null' removes it"
+            )
+        values[key.strip()] = source.parse(text, f"--set {key.strip()}")
+    return spec.with_values(values, origin="--set") if values else spec
 
 
 def _image(text: str) -> dict[str, int]:
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) != 3 or not all(re.fullmatch("0*[1-9][0-9]{0,17}", p) for p in parts):
         raise ArchspecError(
-            f"--input takes channels x height x width, found {text!r}", hint="--input 3x224x224"
+            f"--input takes channels x height x width, found {text!r}",
+            hint="such as --input 3x224x224: channels come first",
         )
     names = ("input.channels", "input.height", "input.width")
     return dict(zip(names, map(int, parts), strict=True))

@@ -32,8 +32,12 @@ def giga(value: float) -> str:
     return f"{value:.0f}"
 
 
-def mebibytes(value: float) -> str:
-    return f"{value / 2**20:.1f} MiB"
+def memory(value: float) -> str:
+    """Bytes as KiB, MiB or GiB."""
+    for suffix, scale in (("GiB", 2**30), ("MiB", 2**20)):
+        if value >= scale:
+            return f"{value / scale:.1f} {suffix}"
+    return f"{value / 2**10:.1f} KiB"
 
 
 def shape_text(shape: dict[str, int]) -> str:
@@ -59,8 +63,8 @@ def _heading(out: Console, facts: dict[str, Any]) -> None:
 
 
 def _stages(out: Console, facts: dict[str, Any]) -> None:
-    table = _table("By stage (one image; memory: activations in fp32)")
-    for column in ("stage", "layers", "output"):
+    table = _table("By stage, for one image (memory: activations in fp32)")
+    for column in ("stage", "layers", "output H×W×C"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for column in ("parameters", "FLOPs", "share", "memory"):
         table.add_column(column, justify="right")
@@ -69,12 +73,12 @@ def _stages(out: Console, facts: dict[str, Any]) -> None:
         table.add_row(
             stage["name"], str(stage["layers"] or ""), shape_text(stage["output"]),
             f"{stage['params']:,}", f"{stage['flops']:,}", f"{share:.1%}",
-            mebibytes(stage["activation_bytes"]),
+            memory(stage["activation_bytes"]),
         )  # fmt: skip
     table.add_section()
     table.add_row(
         "total", "", "", f"{facts['params']:,}", f"{facts['flops']:,}", "",
-        mebibytes(facts["activation_bytes"]), style="bold",
+        memory(facts["activation_bytes"]), style="bold",
     )  # fmt: skip
     out.print(table)
 

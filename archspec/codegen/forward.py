@@ -122,6 +122,8 @@ class _Forward:
             readers = {i for i in (root, *block) if results[0] in _reads(self.body[i])}
             if len(results) > 1 or self.uses[results[0]] != 1 or not readers:
                 break
+            if any(self._methods(index, {*block, maker}) > 1 for index in (root, *block)):
+                break
             if self._is_view(maker):
                 head |= {maker} if readers <= head else set()
             elif self._is_call(maker) and calls < limit and readers <= head:
@@ -130,6 +132,17 @@ class _Forward:
                 break
             block.add(maker)
         return block
+
+    def _methods(self, index: int, block: set[int]) -> int:
+        """How many methods stand after a call: 1 in `f(x).permute(…)` and `x.permute(…).flatten(…)`.
+
+        A line with more could not be broken where it is too long.
+        """
+        statement = self.body[index]
+        if statement.kind != "method" or statement.target == "unflatten":
+            return 0
+        maker = self.maker.get(_reads(statement)[0])
+        return 1 + self._methods(maker, block) if maker in block else 0
 
     def _is_view(self, index: int) -> bool:
         return self.body[index].kind == "method" and self.body[index].target in VIEWS

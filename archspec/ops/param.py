@@ -27,7 +27,6 @@ class Param(Op):
     """
 
     name: ClassVar[str] = "param"
-    shorthand: ClassVar[str | None] = "axes"
     is_view: ClassVar[bool] = True
 
     axes: dict[Axis, Size] = Field(min_length=1)
