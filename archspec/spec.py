@@ -14,11 +14,13 @@ from typing import Any
 from archspec import catalog, inherit, source
 from archspec.document import Header, Stage, check_hole, validate
 from archspec.errors import Mark, SpecError, brief, did_you_mean, suggestion
+from archspec.names import MAX_NAME, identifier
 from archspec.ops import registry
+from archspec.parser import Parser
 from archspec.rename import check_template
 from archspec.shape import Shape
 from archspec.source import Key, Node, is_hole
-from archspec.steps import CONTROL, MAX_NAME, BlockHead, Parser, Step, identifier, names_in
+from archspec.steps import CONTROL, BlockHead, Step, names_in
 
 
 @dataclass(frozen=True)

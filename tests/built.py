@@ -104,6 +104,11 @@ SMALL: dict[str, dict[str, Any]] = {
         "dims": [8, 12, 16, 24], "depths": [1, 2, 1, 1],
         "input__height": 64, "input__width": 96, "classes": 10,
     },
+    "deit_s": {"dim": 128, "depth": 2, "input__height": 32, "input__width": 48, "classes": 10},
+    "swin_t": {
+        "dim": 16, "depths": [1, 2, 2, 1], "window": 2, "head_width": 8,
+        "input__height": 64, "input__width": 128, "classes": 10,
+    },
     "resnet50": {"depths": [2, 3, 1, 2], "input__height": 64, "input__width": 96, "classes": 10},
     "regnety_4gf": {
         "widths": [8, 16, 24, 32], "depths": [1, 2, 3, 1], "group": 8,

@@ -315,7 +315,8 @@ def assert_refused(done: subprocess.CompletedProcess[str], message: str) -> None
         (["cost", "smlpnet_t", "--set", "alpha=[2"],
          "--set alpha:1:3: is not valid YAML: did not find expected ',' or ']'"),
         (["cost", "smlpnet_t", "--input", "3x224"],
-         "--input takes channels x height x width, found '3x224'\n  such as --input 3x224x224: channels come first"),
+         "--input takes channels x height x width, found '3x224'\n"
+         "  such as --input 3x224x224: channels come first"),
         (["cost", "smlpnet_t", "--input", "3x224x99999999"],
          "--input input.width: input.width: expected at most 1,048,576, found 99999999"),
         (["cost", "smlpnet_t", "--input", "3x225x224"],

@@ -19,7 +19,7 @@ import archspec
 from archspec.layers import StochasticDepth
 from archspec.lower import lower
 from archspec.module import to_module
-from archspec.steps import RESERVED
+from archspec.names import RESERVED
 from archspec.weights import load_weights
 from tests import reference
 from tests.built import BRANCHY, CASES, SMALL, Built, assert_same, built, enlivened, network_of

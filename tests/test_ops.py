@@ -12,9 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archspec.names import RESERVED
 from archspec.ops import Op, registry
 from archspec.source import HOLE_KEYS
-from archspec.steps import CONTROL, RESERVED
+from archspec.steps import CONTROL
 from tests import reference
 from tests.built import built, enlivened
 from tests.strategies import networks

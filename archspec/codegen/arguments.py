@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
+from archspec.names import RESERVED
 from archspec.program import Local, Name
 from archspec.shape import CHANNELS, HEIGHT, TOKENS, WIDTH, Shape
-from archspec.steps import RESERVED
 
 Path: TypeAlias = "tuple[str | int, ...]"
 """A place in a program: (member, keyword), (member, run, argument) of a sequence, or

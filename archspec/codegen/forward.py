@@ -134,7 +134,7 @@ class _Forward:
         return block
 
     def _methods(self, index: int, block: set[int]) -> int:
-        """How many methods stand after a call: 1 in `f(x).permute(…)` and `x.permute(…).flatten(…)`.
+        """Methods after a call: 1 in `f(x).permute(…)` and `x.permute(…).flatten(…)`.
 
         A line with more could not be broken where it is too long.
         """
