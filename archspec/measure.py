@@ -17,6 +17,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
+SIZE_ARITHMETIC = ("add", "sub", "mul", "neg")
+"""Ops that a trace also holds for arithmetic on sizes, which is no computation on the tensors."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """Figures of one forward pass of one image, in eval mode.
@@ -58,10 +62,13 @@ def measure(module: nn.Module, image: tuple[int, int, int]) -> Measured:
         analysis.tracer_warnings("none")
         for op, handle in _HANDLES.items():
             analysis.set_op_handle(f"aten::{op}", handle)
+        elementwise: Counter[str] = Counter()
+        for op in SIZE_ARITHMETIC:
+            analysis.set_op_handle(f"aten::{op}", _on_tensors(op, elementwise))
         with torch.no_grad():
             by_module = analysis.by_module_and_operator()
             kinds = analysis.by_operator()
-            uncounted = analysis.unsupported_ops()
+            uncounted = analysis.unsupported_ops() + elementwise
             flops = _torch_flops(module, x)
     finally:
         module.train(was_training)
@@ -103,6 +110,17 @@ def _own(inclusive: dict[str, Any]) -> dict[str, int]:
 
 def _shape(value: Any) -> list[int]:
     return list(value.type().sizes())
+
+
+def _on_tensors(name: str, seen: Counter[str]) -> Any:
+    """A handle that counts nothing, and notes in `seen` each use on tensors rather than sizes."""
+
+    def handle(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+        if _shape(outputs[0]):
+            seen[name] += 1
+        return Counter()
+
+    return handle
 
 
 def _matmul(inputs: list[Any], outputs: list[Any]) -> int:

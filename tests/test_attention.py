@@ -15,7 +15,7 @@ from archspec.errors import SpecError, WeightsError
 from archspec.formula import formulas
 from archspec.layers import Contract, Param, RelativePositionBias, ShiftedWindowMask
 from tests import golden
-from tests.built import SMALL, built
+from tests.built import built
 
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -65,7 +65,7 @@ def test_params_are_repeated_not_copied() -> None:
     assert out.data_ptr() == layer.weight.data_ptr()
     assert bool((out == 0.5).all())
     torch.manual_seed(0)
-    assert abs(float(Param((100, 100), std=0.3).weight.std()) - 0.3) < 0.01
+    assert abs(float(Param((100, 100), std=0.3).weight.detach().std()) - 0.3) < 0.01
 
 
 def test_relative_position_bias_depends_on_the_offset_alone() -> None:
@@ -99,7 +99,8 @@ def test_shifted_window_mask_as_published() -> None:
     ("steps", "message"),
     [
         (
-            "[gelu: {id: a}, pad: {axis: width, after: 1, id: b}, contract: {over: channels, from: [a, b]}]",
+            "[gelu: {id: a}, pad: {axis: width, after: 1, id: b},"
+            " contract: {over: channels, from: [a, b]}]",
             "'contract' cannot join C3 H8 W8 and C3 H8 W9: width is 8 in one and 9 in the other",
         ),
         (
@@ -111,7 +112,7 @@ def test_shifted_window_mask_as_published() -> None:
             "'contract' names an axis twice",
         ),
         ("[gelu, contract: {over: width}]", "'contract' joins 2 tensors, found 1"),
-        ("[slice: {axis: width, start: 6, size: 3}]", "'slice' ends at position 9, and width has 8"),
+        ("[slice: {axis: width, start: 6, size: 4}]", "'slice' ends at position 10, and width has"),
         ("[slice: {axis: width, start: 8}]", "'slice' ends at position 9, and width has 8"),
         ("[select: {axis: width, index: 8}]", "'select' ends at position 9, and width has 8"),
         ("[pad: {axis: tokens}]", "there is no axis 'tokens' in C3 H8 W8"),
@@ -121,7 +122,8 @@ def test_shifted_window_mask_as_published() -> None:
             "a window of 3×3 has 9 positions, and height has 8",
         ),
         (
-            "[relative_position_bias: {window: [2, 4], heads: width, queries: height, keys: width}]",
+            "[relative_position_bias: {window: [2, 4], heads: width, queries: height,"
+            " keys: width}]",
             "'relative_position_bias' needs heads to be an axis of their own",
         ),
         (
@@ -147,8 +149,14 @@ def test_refusals(steps: str, message: str) -> None:
 
 def test_formula_of_attention() -> None:
     (found,) = formulas(archspec.load("deit_s"), "attention")
-    assert found.macs.value({"C": 384, "N": 197, "heads": 6}) == 145_981_824
-    assert str(found.macs) == "4·N·C² + 2·N²·C"
+    assert found.macs.value({"C": 384, "N": 197}) == 4 * 197 * 384**2 + 2 * 197**2 * 384
+    assert str(found.macs) == "2·N²·C + 4·N·C²"
+
+
+def test_formula_of_window_attention() -> None:
+    """Equation 2 of the paper: Ω(W-MSA) = 4hwC² + 2M²hwC."""
+    (found,) = formulas(archspec.load("swin_t"), "window_attention")
+    assert str(found.macs) == "2·window²·H·W·C + 4·H·W·C²"
 
 
 def test_many_at_once() -> None:
@@ -162,11 +170,18 @@ def test_many_at_once() -> None:
 # -- checkpoints ---------------------------------------------------------------------------------
 
 
-def small_reference() -> dict[str, torch.Tensor]:
-    """The reference's entries that the small network of `SMALL` would have had."""
-    network = built("swin_t", **SMALL["swin_t"])
-    state, names = network.module.state_dict(), golden.load("swin_tiny_patch4_window7_224").shapes
-    rename = archspec.rename.renamer(
-        network.spec.header.weights["timm"].names, (), archspec.rename.positions(network.graph)
-    )
-    return {key: state[rename(key)] for key in names if rename(key) in state}
+def test_buffers_of_older_files_are_ignored(tmp_path: Path) -> None:
+    """Of masks and indices: they are computed here. What is not known is still refused."""
+    answer = golden.load("swin_tiny_patch4_window7_224")
+    entries = answer.state_dict()
+    entries["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 49, 49)
+    entries["layers.0.blocks.1.attn.relative_position_index"] = torch.zeros(49, 49)
+    file = tmp_path / "old.pth"
+    torch.save(entries, file)
+    model = archspec.build("swin_t", weights=file)
+    table = entries["layers.2.blocks.5.attn.relative_position_bias_table"]
+    found = model.get_submodule("stage3.layers.5.window_attention.bias").weight
+    assert torch.equal(found, table.float())
+    torch.save({**entries, "layers.0.blocks.1.attn.tau": torch.zeros(3)}, file)
+    with pytest.raises(WeightsError, match=r"1 surplus: layers\.0\.blocks\.1\.attn\.tau"):
+        archspec.build("swin_t", weights=file)

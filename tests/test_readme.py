@@ -47,7 +47,7 @@ def run_python(block: str, folder: Path) -> None:
         [sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{block}\n{done.stderr}"
-    promised = re.findall(r"print\(.*\)\s+# (\d[\d_,.]*)", block)
+    promised = re.findall(r"print\(.*\)\s+# (\d+)", block)
     for value in promised:
         assert value in done.stdout.split()
 

@@ -77,7 +77,7 @@ def load_spec(name: str, sets: list[str] | None = None, image: str | None = None
             raise ArchspecError(
                 f"--set {key.strip()} has no value", hint=f"'--set {key.strip()}=null' removes it"
             )
-        values[key.strip()] = source.parse(text, f"--set {key.strip()}")
+        values[key.strip()] = source.parse(text, f"--set {key.strip()}").plain()
     return spec.with_values(values, origin="--set") if values else spec
 
 
