@@ -73,7 +73,7 @@ class CostTable:
 
     @property
     def activation_bytes(self) -> Any:
-        """Their size in fp32: what training has to keep when nothing is recomputed."""
+        """Their size in fp32. Training keeps most of it, unless it is computed again."""
         return self.activations * BYTES
 
     def by(self, key: Callable[[Row], str]) -> dict[str, CostTable]:

@@ -121,8 +121,11 @@ class KeyMapping(_Strict):
     """What every foreign key starts with, such as `module.`; taken off when it is there."""
     ignore: tuple[str, ...] = ()
     """Foreign entries (templates) that this network has no use for."""
-    names: dict[str, str]
-    """Templates, foreign name → name here. `{i}` stands for a number; first match wins."""
+    names: dict[str, str] = Field(default_factory=dict)
+    """Templates, foreign name → name here. `{i}` stands for a number; first match wins.
+
+    Without any, the names are our own.
+    """
 
 
 class Stage(_Strict):

@@ -11,7 +11,7 @@ from archspec.source import Key, Node
 
 MAX_EXTENDS = 20
 
-OWN = frozenset({"published", "name", "about"})
+OWN = frozenset({"published", "name", "about", "source"})
 """Keys that describe one network and not those that extend it."""
 
 

@@ -16,7 +16,6 @@ from fvcore.nn.flop_count import FlopCountAnalysis
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-
 SIZE_ARITHMETIC = ("add", "sub", "mul", "neg")
 """Ops that a trace also holds for arithmetic on sizes, which is no computation on the tensors."""
 

@@ -108,7 +108,8 @@ class Spec:
         """Refuse templates of foreign names that cannot be read."""
         for name in self.header.weights:
             entry = self.tree.value["weights"].value[name]
-            for key, target in entry.value["names"].items("names"):
+            names = entry.find(("names",))
+            for key, target in () if names is None else names.items("names"):
                 try:
                     check_template(key, target.value)
                 except SpecError as error:

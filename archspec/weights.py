@@ -23,6 +23,9 @@ from archspec.spec import Spec
 LISTED = 6
 """How many names a message lists before it counts the rest."""
 
+OWN_NAMES = KeyMapping(inside=("model", "state_dict", "model_state_dict"), prefix="module.")
+"""Our own names, also within what training loops and DistributedDataParallel put around them."""
+
 _COUNTER = "num_batches_tracked"
 
 
@@ -81,7 +84,7 @@ def load_weights(module: nn.Module, spec: Spec, graph: Graph, path: Path) -> str
     mark = Mark(str(path))
     expected = module.state_dict()
     where = positions(graph)
-    candidates: dict[str, KeyMapping | None] = {"archspec": None, **spec.header.weights}
+    candidates = {"archspec": OWN_NAMES, **spec.header.weights}
     attempts = {
         name: _Attempt(entries, mapping, where, expected) for name, mapping in candidates.items()
     }
@@ -105,7 +108,7 @@ class _Attempt:
     def __init__(
         self,
         entries: Mapping[str, Any],
-        mapping: KeyMapping | None,
+        mapping: KeyMapping,
         where: tuple[Position, ...],
         expected: Mapping[str, Tensor],
     ) -> None:
@@ -115,20 +118,18 @@ class _Attempt:
         misshapen: list[str] = []
         twice: list[str] = []
         strange: list[str] = []
-        rename = renamer(mapping.names, mapping.ignore, where) if mapping else None
+        rename = renamer(mapping.names, mapping.ignore, where)
         for key, value in _open(entries, mapping).items():
             if not isinstance(value, Tensor):
                 surplus.append(f"{key} ({type(value).__name__})")
                 continue
-            name: str | None = key
-            if rename is not None:
-                if rename.ignores(key):
-                    continue
-                try:
-                    name = rename(key)
-                except SpecError as error:
-                    surplus.append(f"{key} ({error.message})")
-                    continue
+            if rename.ignores(key):
+                continue
+            try:
+                name = rename(key) if mapping.names else key
+            except SpecError as error:
+                surplus.append(f"{key} ({error.message})")
+                continue
             if name is None or name not in expected:
                 surplus.append(key)
             elif name in self.tensors:
@@ -161,10 +162,8 @@ class _Attempt:
         self.distance = len(missing) + len(surplus) + len(misshapen) + len(strange) + len(twice)
 
 
-def _open(entries: Mapping[str, Any], mapping: KeyMapping | None) -> dict[str, Any]:
+def _open(entries: Mapping[str, Any], mapping: KeyMapping) -> dict[str, Any]:
     """The state dict inside a training checkpoint, without a wrapper's prefix."""
-    if mapping is None:
-        return dict(entries)
     for key in mapping.inside:
         inner = entries.get(key)
         if isinstance(inner, Mapping):

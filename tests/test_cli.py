@@ -161,3 +161,16 @@ def test_no_arguments_shows_help() -> None:
     done = subprocess.run([sys.executable, "-m", "archspec"], capture_output=True, text=True)
     assert "build" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_training_checkpoints_are_opened(tmp_path: Path) -> None:
+    """Our names, wrapped as training loops and DistributedDataParallel wrap them."""
+    state = small_model().state_dict()
+    path = tmp_path / "last.pth"
+    for content in (
+        {"model": state, "epoch": 3},
+        {"state_dict": {f"module.{key}": value for key, value in state.items()}},
+    ):
+        torch.save(content, path)
+        facts = json.loads(run("build", "smlpnet_t", "--json", *SMALL, "--weights", path).stdout)
+        assert facts["weights"]["naming"] == "archspec"

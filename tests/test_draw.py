@@ -228,7 +228,7 @@ def test_a_split_goes_on_side_by_side() -> None:
 def test_words() -> None:
     assert shape_text(Shape(channels=80, height=56, width=28)) == "56×28×80"
     assert shape_text(Shape(tokens=196, channels=512)) == "196×512"
-    assert shape_text(Shape(heads=8, tokens=49, channels=64)) == "heads 8×49×64"
+    assert shape_text(Shape(heads=8, tokens=49, channels=64)) == "49×heads 8×64"
     assert shape_text(Shape()) == "scalar"
     assert [quantity(n) for n in (0, 999, 1000, 24_123_584, 5_011_528_960, 123_456_789)] == [
         "0", "999", "1.00 k", "24.1 M", "5.01 G", "123 M",

@@ -109,7 +109,9 @@ def test_exact_flops(name: str) -> None:
 
 @pytest.mark.parametrize("name", DERIVED)
 def test_published(name: str) -> None:
-    published = archspec.load(name).header.published
+    header = archspec.load(name).header
+    published = header.published
+    assert header.source
     cost = archspec.cost(name)
     if published.params is not None:
         assert published.params.agrees(cost.params)

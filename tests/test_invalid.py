@@ -270,7 +270,7 @@ def test_checkpoint_of_another_network() -> None:
         (lambda: [1, 2], "w.pth: holds a list, expected a state dict (name → tensor)"),
         (lambda: {1: 2}, "w.pth: holds an entry called 1, expected a state dict (name → tensor)"),
         (lambda: {**good(), "epoch": 3}, "1 surplus: epoch (int)"),
-        (lambda: {"state_dict": good()}, "state_dict (dict)"),
+        (lambda: {"ema": good()}, "1 surplus: ema (dict)"),
     ],
 )
 def test_checkpoint_that_holds_something_else(make: Any, message: str) -> None:
