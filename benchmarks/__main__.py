@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(benchmarks)}")
     chosen = [benchmarks[name] for name in options.names or benchmarks]
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     if options.list:
         console.print(overview(chosen, options.results))
         return 0
