@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archspec.errors import LISTED, Mark, ShapeError, SpecError, brief, did_you_mean
+from archspec.files import unique
 from archspec.graph import INPUT, CallNode, Graph, Node, OpNode, Ref, RepeatNode
 from archspec.ops import registry
 from archspec.scope import Scope, UnfilledError, Variables, evaluate, make_op
@@ -42,12 +43,7 @@ class Body:
 
     def id_for(self, wanted: str) -> str:
         """`wanted`, or `wanted_2`, … when something is called so already."""
-        name, number = wanted, 1
-        while name in self.taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        self.taken.add(name)
-        return name
+        return unique(wanted, self.taken)
 
     def add(self, node: Node) -> tuple[Tensor, ...]:
         self.nodes.append(node)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from archspec import catalog
+from archspec.errors import ArchspecError
+from archspec.files import write_text
 
 PACKAGE = Path(__file__).parent
 
@@ -27,11 +28,9 @@ def shipped_figures() -> list[dict[str, Any]]:
         if remembered["state"] == state:
             return list(remembered["rows"])
     rows = [_row(name, path) for name, path in catalog.shipped().items()]
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ArchspecError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{file.name}.{os.getpid()}")
-        temporary.write_text(json.dumps({"state": state, "rows": rows}), encoding="utf-8")
-        temporary.replace(file)
+        write_text(file, json.dumps({"state": state, "rows": rows}))
     return rows
 
 

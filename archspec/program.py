@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from archspec.files import unique
 from archspec.shape import CHANNELS, Shape
 
 BATCH = "batch"
@@ -125,12 +126,7 @@ class Builder:
 
     def fresh(self, wanted: str) -> str:
         """A variable's name that is not taken."""
-        name, number = wanted, 1
-        while name in self._names:
-            number += 1
-            name = f"{wanted}_{number}"
-        self._names.add(name)
-        return name
+        return unique(wanted, self._names)
 
     def order(self, x: Value, order: tuple[str, ...]) -> Value:
         """`x` with its axes in `order` (a view)."""

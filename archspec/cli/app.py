@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -90,20 +89,6 @@ def _image(text: str) -> dict[str, int]:
         )
     names = ("input.channels", "input.height", "input.width")
     return dict(zip(names, map(int, parts), strict=True))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    if path.is_dir():
-        raise ArchspecError(f"cannot write {path}: it is a folder")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise ArchspecError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 @contextlib.contextmanager

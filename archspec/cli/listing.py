@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from archspec.cli.app import JsonOption, SetOption, SpecArgument, app, load_spec, write_text
+from archspec.cli.app import JsonOption, SetOption, SpecArgument, app, load_spec
+from archspec.files import write_text
 
 
 @app.command()

@@ -14,8 +14,8 @@ from archspec.cli.app import (
     app,
     busy,
     load_spec,
-    write_text,
 )
+from archspec.files import write_text
 
 
 @app.command()

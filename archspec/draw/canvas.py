@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -13,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from archspec.draw.style import LINE, TEXT, Colour
-from archspec.errors import ArchspecError, SpecError
+from archspec.errors import SpecError
+from archspec.files import replacing
 
 XY = tuple[float, float]
 
@@ -183,7 +182,7 @@ class Canvas:
             ".pdf": {"CreationDate": None},
             ".png": {},
         }[kind]
-        with _replacing(path) as unfinished:
+        with replacing(path) as unfinished:
             self.figure.savefig(unfinished, format=kind[1:], dpi=dpi, metadata=metadata)
 
 
@@ -199,32 +198,6 @@ def suffix(path: Path) -> str:
             f"cannot draw into {path.name!r}: the file's name must end in {', '.join(SUFFIXES)}"
         )
     return found
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A new file beside `path` that takes its place when all went well."""
-    unfinished: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-        )
-        os.close(handle)
-        unfinished = Path(name)
-        yield unfinished
-        unfinished.chmod(0o666 & ~_umask())  # mkstemp's files are private
-        unfinished.replace(path)
-    except OSError as error:
-        raise ArchspecError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        if unfinished is not None:
-            unfinished.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 # -- curves ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from archspec.draw.blocks import Blocks
 from archspec.draw.diagram import OUTPUT, Diagram, Item, diagram, sole_op
 from archspec.draw.labels import shape_text
 from archspec.draw.style import colour
+from archspec.files import unique
 from archspec.graph import CallNode, Graph
 
 _SHAPES = {
@@ -104,12 +105,7 @@ class _Chart:
     def _id(self, *words: str) -> str:
         """A new id. All have a prefix, because Mermaid trips over some words (`end`)."""
         text = "_".join(_word(word.removeprefix("node ")) for word in ("n", *words))
-        name, number = text, 1
-        while name in self.ids:
-            number += 1
-            name = f"{text}_{number}"
-        self.ids.add(name)
-        return name
+        return unique(text, self.ids)
 
     def _node(self, node_id: str, item: Item) -> str:
         self.families[item.family] = None

@@ -1,0 +1,64 @@
+"""Files that are written whole or not at all, and names that are not taken twice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from archspec.errors import ArchspecError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside `path`, which takes its place when the block ends well.
+
+    Raises:
+        ArchspecError: the file cannot be written.
+    """
+    import tempfile  # which loads much, and most commands write nothing
+
+    if path.is_dir():
+        raise ArchspecError(f"cannot write {path}: it is a folder")
+    try:
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix
+        )
+        os.close(handle)
+        unfinished = Path(name)
+        try:
+            yield unfinished
+            unfinished.chmod(_usual_mode())
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise ArchspecError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all.
+
+    Raises:
+        ArchspecError: the file cannot be written.
+    """
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def _usual_mode() -> int:
+    """The permissions of a file made by open(), which mkstemp keeps to the owner."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def unique(wanted: str, taken: set[str]) -> str:
+    """`wanted`, or `wanted_2`, … when that is taken; it is taken then."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    return name
