@@ -457,7 +457,7 @@ def test_unwritable_path(tiny: Graph, tmp_path: Path) -> None:
         draw(tiny, path)
     assert str(error.value) == f"cannot write {path}: No such file or directory"
     (tmp_path / "folder.svg").mkdir()
-    with pytest.raises(ArchspecError, match=r"cannot write .*folder\.svg: Is a directory"):
+    with pytest.raises(ArchspecError, match=r"cannot write .*folder\.svg: it is a folder"):
         draw(tiny, tmp_path / "folder.svg")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder.svg"]  # nothing half-written
 
