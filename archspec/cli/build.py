@@ -75,6 +75,7 @@ def build(
 
         write_text(emit, emit_source(program, about=loaded.header.about or ""))
     facts = report.facts(loaded, graph, table) | report.measured_facts(result, measured)
+    facts["overridden"] = bool(sets or image)
     if weights is not None:
         facts["weights"] = {"file": str(weights), "naming": naming}
     if emit is not None:
@@ -101,6 +102,7 @@ def cost(
     loaded = load_spec(spec, sets, image)
     graph = expand(loaded)
     facts: dict[str, Any] = report.facts(loaded, graph, count(graph))
+    facts["overridden"] = bool(sets or image)
     if json_:
         typer.echo(json.dumps(facts, indent=2))
         return
