@@ -8,11 +8,13 @@ BIN := $(VENV)/bin
 demo: setup
 	$(BIN)/archspec build specs/smlpnet_b.yaml
 
-test: setup
+test: check
+	$(BIN)/pytest -n 2
+
+check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
 
 setup: $(VENV)/installed
 

@@ -1,4 +1,4 @@
-"""archspec: vision token mixers as YAML, exactly costed, built, searched and compiled.
+"""archspec: vision token mixers as YAML, exactly costed, checked and built.
 
     import archspec
 

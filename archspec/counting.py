@@ -63,7 +63,7 @@ class CostTable:
 
     @property
     def macs(self) -> Any:
-        """Multiply-adds of convolutions and linear maps alone."""
+        """Multiply-adds of the products alone: convolutions, linear maps, contractions."""
         return self._total(lambda row: row.flops if row.is_product else 0)
 
     @property

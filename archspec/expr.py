@@ -193,7 +193,8 @@ def _check(node: ast.AST, text: str, depth: int = 0) -> None:
         case _:
             raise SpecError(
                 f"{brief(text)} holds something other than arithmetic over names",
-                hint="allowed: + - * / // % **, comparisons, 'a if c else b', x[i], min, max",
+                hint="allowed: + - * / // % **, comparisons, and, or, not, 'a if c else b', x[i], "
+                "min, max",
             )
     for child in children:
         _check(child, text, depth + 1)

@@ -19,9 +19,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     import tempfile  # which loads much, and most commands write nothing
 
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path's raises for a name too long
         raise ArchspecError(f"cannot write {path}: it is a folder")
     try:
+        path = path.resolve()  # a link stays a link
+        if path.exists() and not path.is_file():
+            yield path  # a pipe or a device is written into, never replaced
+            return
         handle, name = tempfile.mkstemp(
             dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix
         )

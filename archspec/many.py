@@ -51,9 +51,9 @@ def costs(spec: Spec | str | Path, values: Mapping[str, Any]) -> Costs:
     Args:
         spec: with or without holes.
         values: by a variable's name or a dotted path, as `Spec.with_values` takes them. Wherever
-            a whole number may stand, so may a one-dimensional integer array with one value per
-            network (`{"depths": [2, 2, array, 2]}` too). All arrays are of one length; what is
-            not an array holds for all networks.
+            a whole number may stand, `input` and `classes` apart, so may a one-dimensional integer
+            array with one value per network (`{"depths": [2, 2, array, 2]}` too). All arrays are
+            of one length; what is not an array holds for all networks.
 
     Raises:
         SpecError: with the first network that is refused and why, or for arrays that are not

@@ -122,7 +122,7 @@ class Builder:
         self.names: tuple[str, ...] = ()
         """What the spec calls its outputs, where there are several."""
         self._names: set[str] = set()
-        self._orders: dict[tuple[str, tuple[str, ...]], Value] = {}
+        self._orders: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Value] = {}
 
     def fresh(self, wanted: str) -> str:
         """A variable's name that is not taken."""
@@ -132,20 +132,20 @@ class Builder:
         """`x` with its axes in `order` (a view)."""
         if x.order == order:
             return x
-        known = self._orders.get((x.name, order))
+        # the order is part of the key: a renamed tensor is the same variable under other names
+        known = self._orders.get((x.name, x.order, order))
         if known is not None:
             return known
         dims = tuple(x.order.index(axis) for axis in order)
         result = self.method("permute", x, *dims, order=order, shape=x.shape, hint=x.name)
-        self._orders[x.name, order] = result
-        self._orders[result.name, x.order] = x
+        self._orders[x.name, x.order, order] = result
+        self._orders[result.name, order, x.order] = x
         return result
 
     def broadcast(self, x: Value, order: tuple[str, ...]) -> Value:
         """`x` in the order of `order`, with axes of size 1 where it has none."""
         x = self.order(x, tuple(axis for axis in order if axis in x.order))
         for dim, axis in enumerate(order):
-            # leading axes are added by broadcasting itself, except before the batch
             if axis not in x.order:
                 x = self.method(
                     "unsqueeze", x, dim, order=(*x.order[:dim], axis, *x.order[dim:]),

@@ -172,7 +172,9 @@ class Spec:
         stages = (self.tree.find(("stages", stage.name, "vars")) for stage in self.stages)
         for node in (self.tree.find(("vars",)), *stages):
             for key in () if node is None or node.value is None else node.value:
-                if key not in used and key.mark.file == self.tree.mark.file:
+                # a place without a line is an override's, such as `--set`
+                is_own = key.mark.file == self.tree.mark.file or not key.mark.line
+                if key not in used and is_own:
                     raise SpecError(
                         f"nobody uses the variable {str(key)!r}", mark=key.mark,
                         hint=suggestion(key, self.vars.keys() - {key}),
@@ -202,7 +204,7 @@ class Spec:
 
     def _path(self, name: str, mark: Mark) -> source.Path_:
         parts: list[str | int] = []
-        for part in name.split("."):
+        for part in str(name).split("."):
             match = re.fullmatch(r"([A-Za-z_]\w*)((?:\[\d+\])*)|(\d+)", part)
             if not match or len(part) > MAX_NAME or len(parts) > source.MAX_DEPTH:
                 raise SpecError("is not the name of a value, such as alpha or depths[0]", mark=mark)

@@ -37,7 +37,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     mark = Mark(str(path))
     if not os.path.isfile(path):  # noqa: PTH113 - Path's raises for a name too long
-        what = "is a folder, not a checkpoint" if path.is_dir() else "there is no such checkpoint"
+        is_folder = os.path.isdir(path)  # noqa: PTH112
+        what = "is a folder, not a checkpoint" if is_folder else "there is no such checkpoint"
         raise WeightsError(what, mark=mark)
     try:
         with warnings.catch_warnings():
@@ -134,10 +135,10 @@ class _Attempt:
                 surplus.append(key)
             elif name in self.tensors:
                 twice.append(f"{key} → {name}")
-            elif (kind := _strange(value)) is not None:
+            elif (kind := _strange(value, expected[name])) is not None:
                 strange.append(f"{key} ({kind})")
                 self.tensors[name] = value
-            elif not _fits(value, expected[name]):
+            elif not _fits(value, expected[name], exactly=mapping is OWN_NAMES):
                 shapes = f"{_shape(value)}, expected {_shape(expected[name])}"
                 misshapen.append(f"{key} {shapes}")
                 self.tensors[name] = value
@@ -175,16 +176,28 @@ def _open(entries: Mapping[str, Any], mapping: KeyMapping) -> dict[str, Any]:
     return dict(entries)
 
 
-def _strange(tensor: Tensor) -> str | None:
-    """What keeps a tensor from being a parameter: not an array of plain numbers."""
+def _strange(tensor: Tensor, expected: Tensor) -> str | None:
+    """What keeps a tensor from being this entry: not an array of real numbers, as it is one."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_nested:
         return "quantized" if tensor.is_quantized else "sparse or nested"
-    return str(tensor.dtype).removeprefix("torch.") if tensor.is_complex() else None
+    wrong = tensor.is_complex() or (expected.is_floating_point() and not tensor.is_floating_point())
+    return str(tensor.dtype).removeprefix("torch.") if wrong else None
 
 
-def _fits(tensor: Tensor, expected: Tensor) -> bool:
-    """Same shape, up to axes of size 1: a pointwise convolution's weight is a linear map's."""
-    return [s for s in tensor.shape if s != 1] == [s for s in expected.shape if s != 1]
+def _fits(tensor: Tensor, expected: Tensor, exactly: bool) -> bool:
+    """Same shape; other projects' entries up to leading or trailing axes of size 1.
+
+    A pointwise convolution's weight is a linear map's, and a (1, 1, C) vector is one of C.
+    """
+    if exactly:
+        return tensor.shape == expected.shape
+    return _core(tensor) == _core(expected)
+
+
+def _core(tensor: Tensor) -> list[int]:
+    """The shape without leading and trailing axes of size 1."""
+    long = [axis for axis, size in enumerate(tensor.shape) if size != 1]
+    return list(tensor.shape[long[0] : long[-1] + 1]) if long else []
 
 
 def _shape(tensor: Tensor) -> str:

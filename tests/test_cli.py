@@ -174,3 +174,70 @@ def test_training_checkpoints_are_opened(tmp_path: Path) -> None:
         torch.save(content, path)
         facts = json.loads(run("build", "smlpnet_t", "--json", *SMALL, "--weights", path).stdout)
         assert facts["weights"]["naming"] == "archspec"
+
+
+def test_what_is_no_plain_file_is_not_replaced(tmp_path: Path) -> None:
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    link.symlink_to(target)
+    run("schema", "--output", link)
+    assert link.is_symlink()
+    assert json.loads(target.read_text())["$schema"]
+    run("schema", "--output", "/dev/null")
+    assert Path("/dev/null").is_char_device()
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: smlpnet_t\n")
+    done = run("build", own, "--emit", own, code=2)
+    assert done.stderr == "error: --emit takes a file that ends in .py, found 'own.yaml'\n"
+    assert own.read_text() == "extends: smlpnet_t\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("build", "smlpnet_t", *SMALL, "--weights", "w" * 300 + ".pth"),
+        ("build", "smlpnet_t", *SMALL, "--emit", "m" * 300 + ".py"),
+        ("show", "smlpnet_t", "--block", "cross", "--output", "b" * 300 + ".svg"),
+        ("cost", "smlpnet_t", "--set", "vars.alhpa=2"),
+        ("cost", "smlpnet_t", "--set", "stages.stage1.vars.alhpa=2"),
+    ],
+)
+def test_refused_in_one_message(arguments: tuple[str, ...]) -> None:
+    done = run(*arguments, code=2)
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+
+
+def test_narrow_and_closed_outputs() -> None:
+    """A terminal without ×, a reader that goes away, a full disk."""
+    command = f"{sys.executable} -m archspec cost smlpnet_t"
+    plain = subprocess.run(
+        command.split(), capture_output=True, text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (plain.returncode, plain.stderr) == (0, "")
+    assert "56?56?80" in plain.stdout
+    piped = subprocess.run(
+        ["bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True
+    )
+    assert (piped.returncode, piped.stderr) == (0, "")
+    if Path("/dev/full").exists():
+        full = subprocess.run(
+            ["bash", "-c", f"{command} > /dev/full"], capture_output=True, text=True
+        )
+        assert full.returncode == 2
+        assert full.stderr == "error: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.to(torch.int8), "1 of another kind: head.classifier.weight (int8)"),
+        (lambda t: t[None], "1 of another shape: head.classifier.weight 1×1000×128"),
+    ],
+)
+def test_entries_that_only_look_alike(change: Any, message: str, tmp_path: Path) -> None:
+    state = small_model().state_dict()
+    state["head.classifier.weight"] = change(state["head.classifier.weight"])
+    torch.save(state, tmp_path / "w.pth")
+    done = run("build", "smlpnet_t", *SMALL, "--weights", tmp_path / "w.pth", code=2)
+    assert message in done.stderr

@@ -393,3 +393,23 @@ stages:
   stage2: {enter: {conv: {out: 12, kernel: 2, stride: 2}}, repeat: 2, body: none}
 """
     assert_same(lower(expand(loads(text + HEAD))), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["scale", "affine", "axis_linear", "shift"])
+def test_a_network_called_like_a_layer(name: str) -> None:
+    spec = loads(
+        f"""
+        name: {name}
+        input: {{channels: 4, height: 8, width: 8}}
+        classes: 2
+        head:
+          [scale, affine, {{linear: {{axis: width}}}}, {{shift: {{axis: width, mode: zero}}}},
+           global_pool, {{linear: classes}}]
+        """
+    )
+    namespace: dict[str, object] = {}
+    exec(emit(lower(expand(spec))), namespace)
+    network = namespace[f"{class_name(name)}Network"]
+    assert isinstance(network, type)
+    made = network()
+    assert made(torch.zeros(1, 4, 8, 8)).shape == (1, 2)

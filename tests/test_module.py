@@ -339,3 +339,27 @@ def test_the_module_is_called_as_the_network_is() -> None:
     module = built("smlpnet_t", **SMALL["smlpnet_t"]).module
     assert type(module).__name__ == "SmlpnetT"
     assert "AxisLinear(in_features=24, out_features=24, bias=True, dim=2)" in repr(module)
+
+
+def test_axes_that_a_rename_swaps() -> None:
+    """The same variable under other names must not be taken for a permuted copy made before."""
+    spec = archspec.loads(
+        """
+        input: {channels: 3, height: 8, width: 8}
+        classes: 3
+        blocks:
+          both:
+            - conv: {id: a, kernel: [3, 1], bias: false}
+            - rename: {axes: {height: width, width: height}, from: input}
+            - conv: {id: b, kernel: [3, 1], bias: false}
+            - rename: {id: back, axes: {height: width, width: height}}
+            - add: {from: [a, back]}
+        stages: {only: {body: both}}
+        head: [global_pool]
+        """
+    )
+    model = archspec.build(spec, dtype=torch.float64).eval()
+    x_BCHW = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    layer = model.get_submodule("only.layers.0")
+    plain = layer.a(x_BCHW) + layer.b(x_BCHW.transpose(2, 3)).transpose(2, 3)
+    torch.testing.assert_close(model(x_BCHW), plain.mean((2, 3)))

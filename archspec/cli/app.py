@@ -7,6 +7,7 @@ interrupted. Results go to stdout, everything else to stderr.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import sys
@@ -115,18 +116,31 @@ def _load_commands() -> None:
 
 def main() -> NoReturn:
     """Run the command line; every refusal becomes one message and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without × gets a ? for it
     _load_commands()
+    code = 0
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except ArchspecError as error:
-        sys.stdout.flush()
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        code = 130
     except BrokenPipeError:
-        # the reader has gone (`archspec … | head`); nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(0)
+        discard_output()  # the reader has gone (`archspec … | head`); nothing is wrong
+    except OSError as error:
+        print(f"error: cannot write the output: {error.strerror or error}", file=sys.stderr)
+        discard_output()
+        code = 2
+    sys.exit(code)
+
+
+def discard_output() -> None:
+    """Send what is still to be printed nowhere, so that Python's exit does not trip over it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -17,6 +17,7 @@ from archspec.cli.app import (
     busy,
     load_spec,
 )
+from archspec.errors import ArchspecError
 from archspec.files import write_text
 
 
@@ -46,6 +47,8 @@ def build(
     from archspec.expansion import expand
     from archspec.memory import check_memory
 
+    if emit is not None and emit.suffix != ".py":
+        raise ArchspecError(f"--emit takes a file that ends in .py, found {emit.name!r}")
     loaded = load_spec(spec, sets, image)
     graph = expand(loaded)
     table = count(graph)

@@ -10,7 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-LETTERS = {"channels": "C", "height": "H", "width": "W", "tokens": "N"}
+from archspec.cli.app import discard_output
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on in silence when the reader has gone: the exit code still has something to say."""
+        self.quiet = True
+        discard_output()
 
 
 def console() -> Console:
@@ -19,7 +26,7 @@ def console() -> Console:
     Text from specs is printed as it is: neither rich's markup nor emoji names mean anything in it.
     """
     width = None if sys.stdout.isatty() else 120
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    return _Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def giga(value: float) -> str:

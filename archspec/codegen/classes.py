@@ -152,6 +152,8 @@ class Classes:
     def _name(self, taken: frozenset[str]) -> None:
         network = self.all[-1]
         network.name = class_name(network.sample.name)
+        if network.name in taken:  # a layer's name, such as that of `scale.yaml`
+            network.name += "Network"
         used = {*taken, network.name}
         often = Counter(map(_class_name, self.all))
         for cls in self.all[:-1]:
