@@ -11,9 +11,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+import archspec
 from archspec.names import RESERVED
 from archspec.ops import Op, registry
+from archspec.shape import Shape
 from archspec.source import HOLE_KEYS
 from archspec.steps import CONTROL
 from tests import reference
@@ -100,3 +103,18 @@ def test_an_op_is_found_without_being_listed() -> None:
         "assert registry()['other'] is Other\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_padding_0_cuts_off_what_is_left_over_as_pytorch_does() -> None:
+    spec = archspec.loads(
+        """
+        input: {channels: 3, height: 7, width: 9}
+        classes: 3
+        head: [{max_pool: {kernel: 2, stride: 2, padding: 0}}, {global_pool: max}]
+        """
+    )
+    x_BCHW = torch.randn(1, 3, 7, 9)
+    found = archspec.build(spec)(x_BCHW)
+    assert torch.equal(found, nn.functional.max_pool2d(x_BCHW, 2).amax((2, 3)))
+    pooled = archspec.expand(spec).nodes[0].graph.nodes[0].outputs[0]
+    assert pooled == Shape(channels=3, height=3, width=4)

@@ -24,15 +24,25 @@ def same_padding(kernel: Any, stride: Any, dilation: Any) -> Any:
     return divide(dilation * (kernel - 1), 2)
 
 
-def window_size(size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, axis: str) -> Any:
-    """Positions of a sliding window along an axis: PyTorch's rule, but patches must fit.
+def window_size(
+    size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, axis: str, must_fit: bool
+) -> Any:
+    """Positions of a sliding window along an axis: PyTorch's rule.
+
+    Args:
+        must_fit: whether patches (windows that neither overlap nor leave gaps) must divide the
+            size; otherwise what is left over is cut off.
 
     Raises:
         ShapeError: the window is larger than the padded input, or patches do not divide it.
     """
-    if kernel == stride and padding == 0 and dilation == 1:
+    is_patch = kernel == stride and padding == 0 and dilation == 1
+    if is_patch and (must_fit or is_symbol(size)):
         if not is_symbol(size) and not require(size % kernel == 0):
-            raise ShapeError(f"{axis} {show(size)} does not divide into patches of {kernel}")
+            raise ShapeError(
+                f"{axis} {show(size)} does not divide into patches of {kernel}",
+                hint="'padding: 0' cuts off what is left over, as PyTorch does",
+            )
         return divide(size, stride)
     room = size + 2 * padding - dilation * (kernel - 1) - 1
     if not require(room >= 0):
@@ -58,8 +68,10 @@ class Windowed(Op):
         """The grid's size after the window has moved over it."""
         need_grid(x, f"'{self.name}'")
         k, s, d, p = pair(self.kernel), pair(self.stride), pair(self.dilation), self.pads()
+        must_fit = self.padding == "same"
         return {
-            axis: window_size(x[axis], k[i], s[i], p[i], d[i], axis) for i, axis in enumerate(GRID)
+            axis: window_size(x[axis], k[i], s[i], p[i], d[i], axis, must_fit)
+            for i, axis in enumerate(GRID)
         }
 
 
@@ -73,7 +85,7 @@ class Conv(Windowed):
     """2-D convolution over height and width, PyTorch's arguments, `padding: same` by default.
 
     `out` defaults to the channels that are there; `groups: C` makes it depthwise. A kernel equal
-    to its stride cuts the image into patches, and must divide it.
+    to its stride cuts the image into patches, and must divide it unless `padding: 0` is given.
     """
 
     name: ClassVar[str] = "conv"
