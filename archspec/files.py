@@ -22,19 +22,19 @@ def replacing(path: Path) -> Iterator[Path]:
     if os.path.isdir(path):  # noqa: PTH112 - Path's raises for a name too long
         raise ArchspecError(f"cannot write {path}: it is a folder")
     try:
-        path = path.resolve()  # a link stays a link
-        if path.exists() and not path.is_file():
-            yield path  # a pipe or a device is written into, never replaced
+        real = path.resolve()  # a link stays a link
+        if real.exists() and not real.is_file():
+            yield real  # a pipe or a device is written into, never replaced
             return
         handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem[:40]}-", suffix=path.suffix
+            dir=real.parent, prefix=f".{real.stem[:40]}-", suffix=real.suffix
         )
         os.close(handle)
         unfinished = Path(name)
         try:
             yield unfinished
             unfinished.chmod(_usual_mode())
-            unfinished.replace(path)
+            unfinished.replace(real)
         finally:
             unfinished.unlink(missing_ok=True)
     except OSError as error:

@@ -187,7 +187,7 @@ def test_what_is_no_plain_file_is_not_replaced(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("extends: smlpnet_t\n")
     done = run("build", own, "--emit", own, code=2)
-    assert done.stderr == "error: --emit takes a file that ends in .py, found 'own.yaml'\n"
+    assert done.stderr == f"error: --emit takes a file that ends in .py, found {str(own)!r}\n"
     assert own.read_text() == "extends: smlpnet_t\n"
 
 

@@ -349,7 +349,7 @@ def test_build_writes_nothing_when_it_refuses() -> None:
     ("target", "message"),
     [
         ("no/model.py", "cannot write no/model.py: No such file or directory"),
-        (".", "cannot write .: it is a folder"),
+        (".", "--emit takes a file that ends in .py, found '.'"),
     ],
 )
 def test_build_emits_nowhere(target: str, message: str) -> None:

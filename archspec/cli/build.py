@@ -48,7 +48,7 @@ def build(
     from archspec.memory import check_memory
 
     if emit is not None and emit.suffix != ".py":
-        raise ArchspecError(f"--emit takes a file that ends in .py, found {emit.name!r}")
+        raise ArchspecError(f"--emit takes a file that ends in .py, found {str(emit)!r}")
     loaded = load_spec(spec, sets, image)
     graph = expand(loaded)
     table = count(graph)
