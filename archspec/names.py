@@ -46,13 +46,16 @@ def words(node: Node) -> tuple[Key, ...]:
 
 
 def sources_of(node: Node) -> tuple[Key, ...]:
-    names = words(node)
+    return _words_only(node, "'from' takes the id of a step or a list of ids")
+
+
+def _words_only(node: Node, what: str) -> tuple[Key, ...]:
+    """The words of `node`, when it holds at least one and nothing else."""
+    found = words(node)
     count = len(node.value) if isinstance(node.value, tuple) else 1
-    if not names or len(names) != count:
-        raise SpecError(
-            f"'from' takes the id of a step or a list of ids, found {node.kind}", mark=node.mark
-        )
-    return names
+    if not found or len(found) != count:
+        raise SpecError(f"{what}, found {node.kind}", mark=node.mark)
+    return found
 
 
 def identifier(key: Key, what: str) -> Key:
@@ -72,12 +75,7 @@ def identifier(key: Key, what: str) -> Key:
 
 
 def identifiers(node: Node) -> tuple[Key, ...]:
-    keys = words(node)
-    count = len(node.value) if isinstance(node.value, tuple) else 1
-    if not keys or len(keys) != count:
-        raise SpecError(
-            f"'id' must be a name or a list of names, found {node.kind}", mark=node.mark
-        )
+    keys = _words_only(node, "'id' must be a name or a list of names")
     for key in keys:
         identifier(key, "an id")
     if len(set(keys)) != len(keys):

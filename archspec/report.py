@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from archspec.counting import CostTable
 from archspec.graph import Graph
+from archspec.rename import positions
 from archspec.spec import Spec
 
 if TYPE_CHECKING:
@@ -15,11 +17,12 @@ if TYPE_CHECKING:
 
 def facts(spec: Spec, graph: Graph, table: CostTable) -> dict[str, Any]:
     """The analytic figures. FLOPs are multiply-adds for one image; memory is in fp32 bytes."""
+    layers = Counter(position.stage for position in positions(graph))
     stages = []
     for name, part in table.by_stage().items():
         node = next(node for node in graph.nodes if node.id == name)
         stages.append(
-            {"name": name, "output": _shape(node.outputs[0]), "layers": _layers(node)}
+            {"name": name, "output": _shape(node.outputs[0]), "layers": layers[name]}
             | _figures(part)
         )
     shape = spec.input
@@ -89,11 +92,3 @@ def _published(spec: Spec, table: CostTable) -> dict[str, Any]:
 
 def _shape(shape: Any) -> dict[str, int]:
     return {axis: int(shape[axis]) for axis in ("channels", *shape.others) if axis in shape}
-
-
-def _layers(stage: Any) -> int:
-    from archspec.graph import CallNode, RepeatNode
-
-    if not isinstance(stage, CallNode):
-        return 0
-    return sum(int(node.times) for node in stage.graph.nodes if isinstance(node, RepeatNode))

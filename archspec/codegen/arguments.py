@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
+from archspec.files import unique
 from archspec.names import RESERVED
 from archspec.program import Local, Name
 from archspec.shape import CHANNELS, HEIGHT, TOKENS, WIDTH, Shape
@@ -212,12 +213,7 @@ def _free_names(free: list[_Free], taken: set[str]) -> list[str]:
         name, member = entry.keyword, entry.slots[0].path[0]
         if isinstance(member, str) and (name in taken or keywords.count(name) > 1):
             name = f"{member}_{name}"
-        wanted, number = name, 1
-        while name in taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        taken.add(name)
-        names.append(name)
+        names.append(unique(name, taken))
     return names
 
 

@@ -21,10 +21,8 @@ OPERATORS = {
     "operator.add": "+",
     "operator.sub": "-",
     "operator.mul": "*",
-    "operator.truediv": "/",
-    "operator.matmul": "@",
 }
-VIEWS = frozenset({"permute", "unsqueeze", "squeeze", "flatten", "unflatten", "transpose"})
+VIEWS = frozenset({"permute", "unsqueeze", "flatten", "unflatten"})
 CHAIN = 3
 """So many calls are nested into a sum: x + self.drop(self.cross(self.local(x)))."""
 AMBIGUOUS = frozenset({"l", "O", "I"})

@@ -8,6 +8,7 @@ both. Quotients, roundings, minima and maxima are kept as they are.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -160,26 +161,26 @@ def _signed(term: _Term, style: _Style, inner: str | None = None) -> tuple[bool,
     return bool(term.number < 0), style.quotient(above, below)
 
 
-class _Style:
+class _Style(ABC):
     """What differs between text and LaTeX."""
 
     minus: str
     function: Mapping[str, tuple[str, str]]
 
-    def symbol(self, name: str) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def symbol(self, name: str) -> str: ...
 
-    def raised(self, base: str, exponent: int) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def raised(self, base: str, exponent: int) -> str: ...
 
-    def product(self, factors: Sequence[str]) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def product(self, factors: Sequence[str]) -> str: ...
 
-    def quotient(self, above: Sequence[str], below: Sequence[str]) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def quotient(self, above: Sequence[str], below: Sequence[str]) -> str: ...
 
-    def other(self, expression: Any) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def other(self, expression: Any) -> str: ...
 
     def add(self, parts: Sequence[tuple[bool, str]]) -> str:
         line = ""
