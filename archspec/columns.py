@@ -40,10 +40,21 @@ _HIGHEST = (1 << 63) - 1
 class Table:
     """The atoms that columns are polynomials of: one array each, with one row per network."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, *, is_sample: bool = False) -> None:
+        """A table of `rows` networks.
+
+        Args:
+            is_sample: the rows stand for others with values between theirs. Nothing is concluded
+                from what they happen to have in common then.
+        """
         self.rows = rows
+        self.is_sample = is_sample
         self.atoms: list[IntArray] = []
         self.bounds: list[tuple[int, int]] = []
+        self.origins: list[frozenset[int]] = []
+        """For each atom, the ones that were given and that it was computed from."""
+        self.undecided: list[frozenset[int]] = []
+        """For each condition that no bounds decided, the given atoms that it hangs on."""
         self._derived: dict[tuple[object, ...], Column | int] = {}
 
     def add(self, values: IntArray) -> Column | int:
@@ -51,17 +62,33 @@ class Table:
         low, high = int(values.min()), int(values.max())
         if low == high:
             return low
+        return self._atom(values, (low, high), frozenset({len(self.atoms)}))
+
+    def _atom(
+        self, values: IntArray, bounds: tuple[int, int], origins: frozenset[int]
+    ) -> Column:
         self.atoms.append(values)
-        self.bounds.append((low, high))
+        self.bounds.append(bounds)
+        self.origins.append(origins)
         return Column(self, {(len(self.atoms) - 1,): 1})
 
     def derive(self, function: np.ufunc, *operands: Column | int) -> Column | int:
         """What no polynomial expresses (a quotient, a minimum), computed and made an atom."""
         key = (function, *(_key(operand) for operand in operands))
         if key not in self._derived:
-            values = self.values(*operands)
-            self._derived[key] = self.add(function(*values))
+            values = function(*self.values(*operands))
+            low, high = int(values.min()), int(values.max())
+            origins = frozenset[int]().union(*(self.given(operand) for operand in operands))
+            if self.is_sample:  # other rows may have other values, the same ones may differ there
+                self._derived[key] = self._atom(values, (-_HIGHEST, _HIGHEST), origins)
+            else:
+                self._derived[key] = low if low == high else self._atom(values, (low, high), origins)
         return self._derived[key]
+
+    def given(self, value: Column | int) -> frozenset[int]:
+        """The atoms that were given (not derived) and that a value was computed from."""
+        atoms = {atom for monomial in _terms(value) for atom in monomial}
+        return frozenset[int]().union(*(self.origins[atom] for atom in atoms))
 
     def values(self, *columns: Column | int) -> list[IntArray]:
         """The figures themselves.
@@ -327,5 +354,6 @@ def _compare(table: Table, function: np.ufunc, a: Column | int, b: Column | int)
     is_ordering = function not in (np.equal, np.not_equal)
     if same_at_ends and (is_ordering or low > 0 or high < 0 or low == high):
         return relation(low, 0)
+    table.undecided.append(table.given(difference))
     (values,) = table.values(difference)
     return Mask(function(values, 0))

@@ -6,7 +6,7 @@ and N. Each body is walked once per distinct use; a repeated layer is expanded o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from archspec.errors import ShapeError, SpecError, did_you_mean
@@ -21,8 +21,11 @@ MAX_OPS = 200_000
 """In the whole network, repeated layers counted as often as they stand there."""
 
 
-def expand(spec: Spec) -> Graph:
+def expand(spec: Spec, *, entering: Callable[[str], None] | None = None) -> Graph:
     """The network that a spec describes.
+
+    Args:
+        entering: called with the name of each part (`stem`, a stage, `head`) before it is walked.
 
     Raises:
         SpecError: with the place, for holes, unknown names, sizes that are not whole or absurd.
@@ -34,7 +37,7 @@ def expand(spec: Spec) -> Graph:
             mark=spec.tree.mark,
         )
     try:
-        return _network(spec)
+        return _network(spec, entering or (lambda part: None))
     except UnfilledError as error:
         name = next((str(h.name) for h in spec.holes if h.node.mark == error.mark), None)
         raise UnfilledError(
@@ -44,7 +47,7 @@ def expand(spec: Spec) -> Graph:
         ) from None
 
 
-def _network(spec: Spec) -> Graph:
+def _network(spec: Spec, entering: Callable[[str], None]) -> Graph:
     expander = Expander(spec)
     try:
         check_size(spec.input)
@@ -53,10 +56,13 @@ def _network(spec: Spec) -> Graph:
     body = Body(taken={"stem", "head", *(stage.name for stage in spec.stages)})
     tensor = Tensor(Ref(INPUT), spec.input)
     if spec.stem:
+        entering("stem")
         tensor = expander.section("stem", spec.stem, tensor, body)
     for stage in spec.stages:
+        entering(stage.name)
         tensor = expander.stage(stage, tensor, body)
     if spec.head:
+        entering("head")
         tensor = expander.section("head", spec.head, tensor, body)
         _check_logits(spec, tensor.shape)
     graph = Graph(spec.name, "network", (spec.input,), tuple(body.nodes), tensor.ref)

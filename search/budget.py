@@ -1,0 +1,170 @@
+"""What a network may cost: `5GFLOPs`, `4.5G..5G`, `30Mparams`, or as much as another one does.
+
+A budget is strict, and both ends belong to it. FLOPs are multiply-adds of one image at the spec's
+own input size, in fvcore's convention.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from archspec.errors import Mark, SpecError, brief
+from archspec.search.errors import BudgetError
+from archspec.spec import Spec
+
+Figure: TypeAlias = Literal["flops", "params"]
+
+FRACTION = Fraction(95, 100)
+"""Of a budget given as one figure, what a network must use at least."""
+
+UNITS: dict[Figure, str] = {"flops": "FLOPs", "params": "params"}
+_UNIT: dict[str, Figure] = {
+    "": "flops", "flops": "flops", "flop": "flops", "params": "params", "param": "params",
+    "parameters": "params",
+}  # fmt: skip
+_SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
+_AMOUNT = re.compile(r"(\d{1,20}(?:\.\d{0,20})?)\s*([kmgbt]?)", re.IGNORECASE)
+_EXAMPLES = "such as 5GFLOPs, 600M, 30Mparams, 4.5G..5G, or a spec that is not to be exceeded"
+
+
+@dataclass(frozen=True)
+class Window:
+    """The lowest and the highest figure that are allowed."""
+
+    low: int
+    high: int
+
+    def __contains__(self, value: int) -> bool:
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Windows that a network must lie in, all of them."""
+
+    windows: Mapping[Figure, Window]
+
+    def __str__(self) -> str:
+        parts = []
+        for figure, window in self.windows.items():
+            low = f"{short(window.low)}.." if window.low else "at most "
+            parts.append(f"{low}{short(window.high)} {UNITS[figure]}")
+        return ", ".join(parts) or "none"
+
+    def allows(self, flops: int, params: int) -> bool:
+        """Whether a network of these figures is inside."""
+        figures = {"flops": flops, "params": params}
+        return all(figures[figure] in window for figure, window in self.windows.items())
+
+
+def short(value: float) -> str:
+    """`5G`, `4.75G`, `5.01153G`: as many digits as it takes, at most six."""
+    for suffix, scale in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("K", 10**3)):
+        if value >= scale:
+            return f"{value / scale:.6g}{suffix}"
+    return f"{value:g}"
+
+
+def budget(*texts: str | Path | Spec | Budget) -> Budget:
+    """Read a budget.
+
+    Args:
+        texts: `5GFLOPs`, `600M` (FLOPs), `30Mparams`, a window `4.5G..5G`, several of them with
+            commas between, or a spec (path or shipped name): no more FLOPs and no more
+            parameters than that network has. The first figure that is given without a window must
+            be used to 95 %; those after it are upper limits.
+
+    Raises:
+        BudgetError: with what was expected.
+    """
+    windows: dict[Figure, Window] = {}
+
+    def add(figure: Figure, window: Window, text: str) -> None:
+        if figure in windows:
+            raise _error(text, f"{UNITS[figure]} are limited twice")
+        windows[figure] = window
+
+    for text in texts:
+        if isinstance(text, Budget):
+            for figure, window in text.windows.items():
+                add(figure, window, str(text))
+            continue
+        if isinstance(text, Spec) or _is_spec(str(text)):
+            network = _network(text)
+            add("flops", _window(network[0], full=bool(windows)), str(text))
+            add("params", _window(network[1], full=True), str(text))
+            continue
+        for part in str(text).split(","):
+            if _is_spec(part.strip()):
+                network = _network(part.strip())
+                add("flops", _window(network[0], full=bool(windows)), part)
+                add("params", _window(network[1], full=True), part)
+            else:
+                figure, window = _parse(part.strip(), first=not windows)
+                add(figure, window, part)
+    return Budget(windows)
+
+
+def _is_spec(text: str) -> bool:
+    from archspec import catalog
+
+    return Path(text).suffix in catalog.SUFFIXES or text in catalog.shipped()
+
+
+def _network(spec: Spec | str | Path) -> tuple[int, int]:
+    """FLOPs and parameters of the network that is not to be exceeded."""
+    from archspec.api import cost
+    from archspec.spec import as_spec
+
+    found = as_spec(spec)
+    if found.holes:
+        raise _error(found.name, f"{found.name} has holes itself, and so no cost")
+    try:
+        table = cost(found)
+    except SpecError as error:
+        raise error.at(Mark(f"--budget {found.name}")) from None
+    return int(table.flops), int(table.params)
+
+
+def _window(high: int, *, full: bool) -> Window:
+    return Window(0 if full else math.ceil(FRACTION * high), high)
+
+
+def _parse(text: str, *, first: bool) -> tuple[Figure, Window]:
+    amounts, unit = text, ""
+    match = re.search(r"(?<=[\d.\skmgbtKMGBT])\s*(flops?|param(?:eter)?s?)$", text, re.IGNORECASE)
+    if match:
+        amounts, unit = text[: match.start()], match[1].lower()
+    ends = [end.strip() for end in amounts.split("..")]
+    figure = _UNIT.get(unit)
+    if len(ends) > 2 or figure is None:
+        raise _error(text, f"found {brief(text)}")
+    values = []
+    for end in ends:
+        found = _AMOUNT.fullmatch(end)
+        if found is None:
+            raise _error(text, f"found {brief(text)}")
+        values.append((Fraction(found[1]), found[2].lower()))
+    if len(values) == 2 and not values[0][1] and values[0][0] < 1000:
+        values[0] = (values[0][0], values[1][1])  # 4.5..5G
+    whole = [amount * _SUFFIX[suffix] for amount, suffix in values]
+    if len(whole) == 1:
+        return figure, _window(math.floor(whole[0]), full=not first)
+    low, high = math.ceil(whole[0]), math.floor(whole[1])
+    if low > high:
+        raise _error(text, f"the window {brief(text)} ends below its start")
+    return figure, Window(low, high)
+
+
+def _error(text: str, problem: str) -> BudgetError:
+    return BudgetError(
+        f"expected a budget, {problem}" if problem.startswith("found") else problem,
+        mark=Mark("--budget"),
+        hint=_EXAMPLES,
+    )

@@ -1,0 +1,17 @@
+"""How a search refuses."""
+
+from __future__ import annotations
+
+from archspec.errors import ArchspecError
+
+
+class BudgetError(ArchspecError):
+    """A budget that cannot be read, or that no network of the space meets."""
+
+
+class SpaceError(ArchspecError):
+    """A spec that is no space to search: nothing is left open, or no network can exist."""
+
+
+class StudyError(ArchspecError):
+    """A study that cannot be opened, or is another one's."""
