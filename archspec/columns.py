@@ -64,9 +64,7 @@ class Table:
             return low
         return self._atom(values, (low, high), frozenset({len(self.atoms)}))
 
-    def _atom(
-        self, values: IntArray, bounds: tuple[int, int], origins: frozenset[int]
-    ) -> Column:
+    def _atom(self, values: IntArray, bounds: tuple[int, int], origins: frozenset[int]) -> Column:
         self.atoms.append(values)
         self.bounds.append(bounds)
         self.origins.append(origins)
@@ -82,7 +80,9 @@ class Table:
             if self.is_sample:  # other rows may have other values, the same ones may differ there
                 self._derived[key] = self._atom(values, (-_HIGHEST, _HIGHEST), origins)
             else:
-                self._derived[key] = low if low == high else self._atom(values, (low, high), origins)
+                self._derived[key] = (
+                    low if low == high else self._atom(values, (low, high), origins)
+                )
         return self._derived[key]
 
     def given(self, value: Column | int) -> frozenset[int]:

@@ -13,7 +13,7 @@ from archspec.counting import count
 from archspec.errors import SpecError
 from archspec.expansion import expand
 from archspec.many import costs
-from archspec.search.budget import Budget, Figure
+from archspec.search.budgets import Budget, Figure
 from archspec.search.space import Rows, Space
 
 FIGURES: tuple[Figure, ...] = ("flops", "params")
@@ -77,18 +77,16 @@ def _count(
         try:
             if len(part) == 1:
                 table = count(expand(space.spec_of(rows[part[0]])))
-                flops, params = int(table.flops), int(table.params)
+                found.flops[part], found.params[part] = int(table.flops), int(table.params)
             else:
                 many = costs(space.spec, _values(space, rows[part]))
-                flops, params = many.flops, many.params
+                found.flops[part], found.params[part] = many.flops, many.params
         except SpecError:
             if len(part) > 1:
                 middle = len(part) // 2
                 todo += [part[middle:], part[:middle]]
             continue
         found.exists[part] = True
-        found.flops[part] = flops
-        found.params[part] = params
 
 
 def _values(space: Space, rows: Rows) -> Mapping[str, Any]:

@@ -30,7 +30,7 @@ from archspec.errors import SpecError
 from archspec.expansion import expand
 from archspec.graph import CallNode
 from archspec.many import CHUNK
-from archspec.search.budget import Figure
+from archspec.search.budgets import Figure
 from archspec.search.errors import SpaceError
 from archspec.search.evaluate import FIGURES, evaluate
 from archspec.search.reach import reaches
@@ -271,7 +271,7 @@ def _without_idle(part: Part) -> Part:
     dims, figures = list(part.dims), dict(part.figures)
     for axis in reversed(range(len(dims))):
         if all(bool((f == f.take([0], axis)).all()) for f in figures.values()):
-            figures = {name: f.take(0, axis) for name, f in figures.items()}
+            figures = {name: np.asarray(f.take(0, axis), np.int64) for name, f in figures.items()}
             del dims[axis]
     return Part(part.name, tuple(dims), figures)
 

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 
-from archspec.search.budget import Budget, Figure
+from archspec.search.budgets import Budget, Figure
 from archspec.search.errors import BudgetError
 from archspec.search.evaluate import Figures, evaluate
-from archspec.search.feasible import FeasibleSet
+from archspec.search.feasibility import FeasibleSet
 from archspec.search.space import Rows, Space
 
 SMALL = 1 << 15
@@ -49,9 +49,10 @@ class DrawnSet(FeasibleSet):
         self.interval = (round(space.size * low), round(space.size * high))
 
     def _look_at(self, rng: np.random.Generator) -> tuple[Rows, Figures]:
-        rows, found = [], []
+        rows: list[Rows] = []
+        found: list[Figures] = []
         start, size = time.monotonic(), 64
-        while sum(map(len, rows)) < DRAWS and time.monotonic() - start < SECONDS:
+        while sum(len(part) for part in rows) < DRAWS and time.monotonic() - start < SECONDS:
             batch = self.space.draw(size, rng)
             rows.append(batch)
             found.append(evaluate(self.space, batch))
@@ -64,10 +65,7 @@ class DrawnSet(FeasibleSet):
         return np.concatenate(rows), joined
 
     def sample(self, n: int, rng: np.random.Generator, *, stratified: bool = True) -> Rows:
-        if self.is_exact:
-            known = self._known
-        else:
-            known = self._draw(n, rng)
+        known = self._known if self.is_exact else self._draw(n, rng)
         if not len(known):
             raise BudgetError(f"no network of {self.space.name} was found inside {self.budget}")
         if not stratified:
@@ -120,7 +118,9 @@ class DrawnSet(FeasibleSet):
     def _none(self) -> str:
         if self.is_exact:
             return super()._none()
-        return f"none of {self.drawn:,} networks drawn from {self.space.name} is inside {self.budget}"
+        return (
+            f"none of {self.drawn:,} networks drawn from {self.space.name} is inside {self.budget}"
+        )
 
 
 def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:

@@ -21,7 +21,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from archspec.errors import SpecError
 from archspec.search.errors import SpaceError
 from archspec.source import Node, is_hole
 from archspec.spec import Hole, Spec, as_spec
@@ -172,9 +171,7 @@ def _tidy(value: float) -> float:
 def _alternatives(hole: Hole) -> Iterator[Any]:
     """The choices as plain values; a hole inside a choice gives one alternative per value."""
     for option in hole.node.value["choice"].value:
-        count = 0
-        for value in _filled(option, hole):
-            count += 1
+        for count, value in enumerate(_filled(option, hole), 1):
             if count > MAX_VALUES:
                 raise _too_many(hole, count)
             yield value
@@ -200,7 +197,7 @@ def _checked(dim: Dimension, hole: Hole) -> Dimension:
     return dim
 
 
-def _too_many(hole: Hole, count: int) -> SpecError:
+def _too_many(hole: Hole, count: int) -> SpaceError:
     return SpaceError(
         f"{hole.name} may take {count:,} values or more; at most {MAX_VALUES:,} are searched",
         mark=hole.node.mark,

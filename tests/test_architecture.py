@@ -32,6 +32,8 @@ LAYERS = [
     ["module", "codegen", "measure", "draw", "formula", "schema"],
     ["weights", "check", "report", "figures"],
     ["api"],
+    ["written"],
+    ["search"],
     ["cli", "__init__", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -77,7 +79,8 @@ def violations(files: dict[str, str]) -> list[str]:
 
 def modules() -> dict[str, str]:
     found: dict[str, str] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
+    sources = [*PACKAGE.rglob("*.py"), *(PACKAGE / "search").rglob("*.py")]  # a link to ../search
+    for path in sorted(sources):
         top = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         found[top] = found.get(top, "") + path.read_text().replace(
             "from __future__ import annotations", ""
@@ -106,10 +109,16 @@ def test_the_check_can_fail(source: str) -> None:
     assert violations({"counting": source})
 
 
-HEAVY = ("torch", "fvcore", "sympy", "matplotlib", "networkx", "numpy")
+HEAVY = (
+    "torch", "fvcore", "sympy", "matplotlib", "networkx", "numpy", "optuna", "sklearn", "scipy",
+    "PIL", "pyarrow", "kornia", "lightning_fabric",
+)  # fmt: skip
 
 LIGHT = {
     "import archspec": "import archspec",
+    "import archspec.search": "import archspec.search",
+    "search --help": "from archspec.cli.app import _load_commands, app; _load_commands(); "
+    "app(['search', '--help'], standalone_mode=False)",
     "cost": "import archspec; archspec.cost('smlpnet_b').flops",
     "--help": "import sys; sys.argv = ['archspec', '--help']; "
     "from archspec.cli.app import _load_commands, app; _load_commands(); "
@@ -144,3 +153,7 @@ def test_no_submodule_hides_a_function() -> None:
     import archspec
 
     assert not set(archspec._HOME) & set(LEVEL)
+    import archspec.search
+
+    names = {path.stem for path in (PACKAGE / "search").iterdir()}
+    assert not set(archspec.search._HOME) & names

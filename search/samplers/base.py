@@ -18,7 +18,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from archspec.search.errors import BudgetError
-from archspec.search.feasible import FeasibleSet
+from archspec.search.feasibility import FeasibleSet
 from archspec.search.samplers.history import History, history
 from archspec.search.space import Dimension, Rows, Space
 
@@ -82,12 +82,17 @@ class FeasibleSampler(BaseSampler):
 
 
 def rng_for(seed: int, past: History) -> np.random.Generator:
-    """Randomness of one proposal: the same for the same seed and place, whatever happened between."""
+    """Randomness of one proposal: the same for the same seed and place, whatever came between."""
     return np.random.default_rng([seed, past.asked])
 
 
 def fresh(
-    feasible: FeasibleSet, past: History, rng: np.random.Generator, n: int, *, stratified: bool = True
+    feasible: FeasibleSet,
+    past: History,
+    rng: np.random.Generator,
+    n: int,
+    *,
+    stratified: bool = True,
 ) -> Rows:
     """Up to `n` different networks of the set that were not proposed yet, at least one.
 

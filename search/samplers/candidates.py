@@ -52,7 +52,8 @@ class Kernels:
             log[:, -1] -= np.log(len(table))
         log[:, -1] += np.log(prior)
         highest = log.max(axis=1, keepdims=True)
-        return highest[:, 0] + np.log(np.exp(log - highest).sum(1)) - np.log(len(seen) + prior)
+        total = highest[:, 0] + np.log(np.exp(log - highest).sum(axis=1))
+        return np.asarray(total - np.log(len(seen) + prior), np.float64)
 
 
 def positions(values: tuple[float, ...], log: bool) -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ class FeasibleGPSampler(FeasibleTPESampler):
     """Bayesian optimisation over the feasible set."""
 
     def propose(self, past: History, rng: np.random.Generator) -> tuple[int, ...]:
-        from scipy.stats import norm
+        from scipy.special import ndtr, ndtri
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
@@ -34,10 +34,12 @@ class FeasibleGPSampler(FeasibleTPESampler):
         if past.results < self.startup:
             return tuple(uniform[0].tolist())
         order = np.argsort(past.ranks, kind="stable")
-        keep = np.unique(np.concatenate([order[: MOST // 2], np.arange(past.results)[-MOST // 2 :]]))
+        keep = np.unique(
+            np.concatenate([order[: MOST // 2], np.arange(past.results)[-MOST // 2 :]])
+        )
         x, ranks = self._encode(past.rows[keep]), past.ranks[keep]
         spread = np.argsort(np.argsort(ranks, kind="stable"), kind="stable")
-        y = norm.ppf(1 - (spread + 0.5) / len(spread))  # higher is better
+        y = ndtri(1 - (spread + 0.5) / len(spread))  # higher is better
         scale = ConstantKernel(1.0, (0.1, 10.0))
         kernel = scale * Matern(np.full(x.shape[1], 1.0), (0.05, 20.0), nu=2.5)
         process = GaussianProcessRegressor(
@@ -53,7 +55,7 @@ class FeasibleGPSampler(FeasibleTPESampler):
         candidates = np.concatenate([uniform, drawn])
         mean, deviation = process.predict(self._encode(candidates), return_std=True)
         z = (mean - y.max()) / np.maximum(deviation, 1e-9)
-        improvement = deviation * (z * norm.cdf(z) + norm.pdf(z))
+        improvement = deviation * (z * ndtr(z) + np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
         return tuple(candidates[np.argmax(improvement)].tolist())
 
     def _encode(self, rows: Rows) -> NDArray[np.float64]:

@@ -96,7 +96,7 @@ def _losses(
         elif trial.state == TrialState.PRUNED and len(directions) == 1:
             losses[i] = trial.intermediate_values[max(trial.intermediate_values)]
     signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in directions]
-    return losses * np.array(signs)
+    return np.asarray(losses * np.array(signs), np.float64)
 
 
 def _ranks(trials: Sequence[FrozenTrial], losses: NDArray[np.float64]) -> NDArray[np.int64]:

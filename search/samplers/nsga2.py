@@ -11,15 +11,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from archspec.search.feasible import FeasibleSet
+from archspec.search.feasibility import FeasibleSet
 from archspec.search.samplers.base import FeasibleSampler, fresh, unseen
 from archspec.search.samplers.candidates import Kernels
 from archspec.search.samplers.history import History
 from archspec.search.space import Rows
 
 POPULATION = 24
-"""Networks that survive; as many are drawn at random first, or a third of those asked for so far."""
+"""Networks that may have children: the best ones so far."""
 STARTUP = 10
+"""Networks that are drawn at random first."""
 CHILDREN = 1 << 11
 SWAP = 0.5
 """How likely a child has a value of its second parent."""
@@ -28,7 +29,9 @@ SWAP = 0.5
 class FeasibleNSGAIISampler(FeasibleSampler):
     """A genetic algorithm over the feasible set."""
 
-    def __init__(self, feasible: FeasibleSet, seed: int = 0, *, population: int = POPULATION) -> None:
+    def __init__(
+        self, feasible: FeasibleSet, seed: int = 0, *, population: int = POPULATION
+    ) -> None:
         super().__init__(feasible, seed)
         self.population = population
 

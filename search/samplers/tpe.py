@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from archspec.search.feasible import FeasibleSet
+from archspec.search.feasibility import FeasibleSet
 from archspec.search.samplers.base import FeasibleSampler, fresh, unseen
 from archspec.search.samplers.candidates import Kernels
 from archspec.search.samplers.history import History
@@ -51,9 +51,7 @@ class FeasibleTPESampler(FeasibleSampler):
         """Of the kernels, as a share of a dimension's range (Scott's rule)."""
         return float(0.2 * max(n, 1) ** (-1 / (len(self.space.dims) + 4)))
 
-    def _near(
-        self, good: Rows, kernels: Kernels, past: History, rng: np.random.Generator
-    ) -> Rows:
+    def _near(self, good: Rows, kernels: Kernels, past: History, rng: np.random.Generator) -> Rows:
         drawn = kernels.draw(good[rng.integers(0, len(good), DRAWN)], rng)
         drawn = np.unique(drawn, axis=0)
         return unseen(drawn[self.feasible.contains(drawn)], past)

@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from archspec.search.budget import UNITS, Budget, Figure, Window, short
+from archspec.search.budgets import UNITS, Budget, Figure, Window, short
 from archspec.search.errors import BudgetError
 from archspec.search.evaluate import FIGURES, Figures
 from archspec.search.parts import NotSeparableError, Part, separate, sum_of
@@ -124,7 +124,7 @@ class CountedSet(FeasibleSet):
         self.interval = (self.count, self.count)
 
     def _pair(self) -> None:
-        """For each entry of the left half: the stretch of the sorted right half that goes with it."""
+        """For each entry of the left half, the stretch of the sorted right half that goes with it."""
         costs = self._right.figures[self._by]
         self._order = np.argsort(costs, axis=1, kind="stable")
         costs = np.take_along_axis(costs, self._order, axis=1)
@@ -171,7 +171,7 @@ class CountedSet(FeasibleSet):
             IndexError: there is no such number.
         """
         numbers = np.asarray(numbers, np.int64)
-        if len(numbers) and not (0 <= numbers.min() and numbers.max() < self.count):
+        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < self.count):
             raise IndexError(f"numbers go from 0 to {self.count - 1:,}")
         lengths = [self.space.lengths[d] for d in self.idle]
         pair, rest = np.divmod(numbers, math.prod(lengths))

@@ -1,0 +1,153 @@
+"""How a search looks in a terminal: its plan, its trials, its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from archspec.cli.tables import console, giga
+from archspec.search.record import Record, TrialRecord
+
+if TYPE_CHECKING:
+    from archspec.search.plan import Plan
+    from archspec.search.searching import Outcome
+
+SHOWN = 15
+"""Trials that the table shows, the best ones."""
+
+
+def plan_table(plan: Plan) -> Table:
+    """What is going to be done."""
+    from archspec.cli.progress import duration
+
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    counted = f"{plan.feasible:,}"
+    if not plan.is_exact:
+        low, high = plan.interval
+        counted = f"about {counted} (estimated; 95 %: {low:,} to {high:,})"
+    settings = plan.settings
+    table.add_row("space", f"{settings.space}: {plan.space_size:,} networks")
+    table.add_row("budget", f"{plan.budget}: {counted} networks inside, no other is tried")
+    table.add_row("objective", _objective(plan))
+    if plan.data:
+        height, width = settings.resolution
+        table.add_row("data", f"{plan.data}, at {height}×{width}")
+    table.add_row("trials", _trials(plan))
+    table.add_row("device", f"{settings.device}, sampler {settings.sampler}, seed {settings.seed}")
+    if plan.seconds is not None:
+        table.add_row(
+            "time", f"about {duration(plan.seconds)}; Ctrl-C stops, the same command goes on"
+        )
+    table.add_row("study", f"{plan.folder} (storage {plan.storage})")
+    return table
+
+
+def _objective(plan: Plan) -> str:
+    names = " against ".join(plan.settings.objectives)
+    if "accuracy" not in plan.settings.objectives:
+        return names
+    recipe = plan.settings.recipe
+    text = f"{names}; {plan.epochs} epochs from scratch, batches of {recipe['batch_size']}"
+    if plan.rungs:
+        text += f", the weaker half dropped after {', '.join(map(str, plan.rungs))}"
+    return text
+
+
+def _trials(plan: Plan) -> str:
+    text = f"{plan.trials:,}"
+    if plan.finished:
+        text += f", {plan.finished:,} of them done"
+    if plan.finalists:
+        text += f"; then the best {plan.finalists} again with fresh seeds"
+    return text
+
+
+def value_text(objective: str, value: float) -> str:
+    """A value in the objective's own unit."""
+    if objective == "accuracy":
+        return f"{value:.1%}"
+    if objective in ("flops", "params"):
+        return giga(value)
+    return f"{value * 1e3:.2f} ms" if objective == "latency" else f"{value:.5g}"
+
+
+def trial_line(trial: TrialRecord, objectives: tuple[str, ...]) -> str:
+    """One trial in one line."""
+    parts = [f"trial {trial.number:>4}"]
+    if trial.state == "complete":
+        shown = zip(objectives, trial.values, strict=True)
+        parts.append(", ".join(f"{name} {value_text(name, value)}" for name, value in shown))
+    elif trial.state == "pruned" and trial.rungs:
+        last = max(trial.rungs)
+        parts.append(
+            f"dropped after epoch {last} with {value_text(objectives[0], trial.rungs[last])}"
+        )
+    else:
+        parts.append(trial.outcome or trial.state)
+    if trial.flops is not None and trial.params is not None:
+        parts.append(f"{giga(trial.flops)} FLOPs, {giga(trial.params)} params")
+    parts.append(choices_text(trial.choices))
+    return "  ".join(parts)
+
+
+def choices_text(choices: Any) -> str:
+    """`dim=80 depths[0]=2 …`, with the last part of long names only."""
+    return " ".join(f"{_short(name)}={value}" for name, value in choices.items())
+
+
+def _short(name: str) -> str:
+    return name.replace("stages.", "").replace(".vars.", ".")
+
+
+def show_trials(record: Record) -> None:
+    """The best trials of a study."""
+    out = console()
+    states = [trial.state for trial in record.trials]
+    counts = ", ".join(
+        f"{states.count(s)} {s}"
+        for s in ("complete", "pruned", "failed", "running", "waiting")
+        if s in states
+    )
+    out.print(Text.assemble((record.name, "bold"), f"   {record.budget}   {counts or 'no trials'}"))
+    again = {finalist.number: finalist.mean for finalist in record.finalists}
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("trial", *record.objectives, "again", "FLOPs", "params"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("choices")
+    for trial in _best(record)[:SHOWN]:
+        mean = again.get(trial.number)
+        table.add_row(
+            str(trial.number),
+            *(value_text(n, v) for n, v in zip(record.objectives, trial.values, strict=True)),
+            "" if mean is None else f"{mean:.1%}",
+            giga(trial.flops or 0), giga(trial.params or 0), choices_text(trial.choices),
+            style="bold" if trial.number == record.winner else None,
+        )  # fmt: skip
+    if table.rows:
+        out.print(table)
+
+
+def _best(record: Record) -> list[TrialRecord]:
+    sign = -1 if record.directions[0] == "maximize" else 1
+    complete = [trial for trial in record.trials if trial.state == "complete"]
+    return sorted(complete, key=lambda t: (t.number != record.winner, sign * t.values[0]))
+
+
+def show_outcome(outcome: Outcome) -> None:
+    """How a search ended."""
+    record = outcome.record
+    show_trials(record)
+    out = console()
+    if outcome.winner is None or record.winner is None:
+        out.print("There is no winner: no trial came to its end.")
+    else:
+        out.print(f"Winner: trial {record.winner}, {record.rule}", soft_wrap=True)
+        path = outcome.folder / "winner.yaml"
+        out.print(Text.assemble((str(path), "bold"), f"   try: archspec build {path}"))
+    if outcome.report is not None:
+        out.print(f"Report: {outcome.report}")

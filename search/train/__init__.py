@@ -1,0 +1,1 @@
+"""Training candidates, scoring them without training, and timing them."""

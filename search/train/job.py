@@ -1,0 +1,121 @@
+"""One whole training of a spec in a folder, from start or from where it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from archspec.api import build
+from archspec.errors import WeightsError
+from archspec.search.data.images import Data
+from archspec.search.train.device import open_fabric, seeded
+from archspec.search.train.evaluation import evaluate
+from archspec.search.train.folder import Folder
+from archspec.search.train.history import Epoch
+from archspec.search.train.recipe import Recipe
+from archspec.search.train.trainer import train
+from archspec.spec import Spec
+
+
+def train_in_folder(
+    spec: Spec,
+    data: Data,
+    recipe: Recipe,
+    folder: Folder,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    weights: Path | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Train a spec that fits the data; go on where an earlier call was stopped.
+
+    Args:
+        spec: with the data's classes and image size (`archspec.search.train.fitting.fitted`).
+        folder: an open one; all results are written to it.
+        weights: a checkpoint to start from instead of random weights.
+        on_epoch, on_step, on_note: as for `train`.
+
+    Returns:
+        What came out, as plain data; it also stands in result.json. A training that has ended
+        already is not repeated.
+
+    Raises:
+        TrainingFailed, ForeignCheckpoint, WeightsError, SpecError, ArchspecError: as for `train`
+        and `archspec.build`; or the folder is another spec's.
+    """
+    folder.check_spec(spec)
+    identity = {"spec": spec.digest, "weights": _digest(weights)}
+    device = str(open_fabric(device, recipe.precision).device)
+    with seeded(seed):
+        model = build(spec, weights=weights)
+    history: list[Epoch] = []
+    live = False
+
+    def step(number: int, count: int) -> None:
+        nonlocal live
+        live = True
+        if on_step is not None:
+            on_step(number, count)
+
+    def epoch(done: Epoch) -> None:
+        history.append(done)
+        if live:
+            folder.write_spec(spec)
+            folder.write_metrics(history)
+        if on_epoch is not None:
+            on_epoch(done)
+
+    result = train(
+        model, data, recipe, seed=seed, device=device, checkpoint=folder.checkpoint,
+        identity=identity, on_epoch=epoch, on_step=step, on_note=on_note,
+    )  # fmt: skip
+    known = folder.result()
+    if known is not None and not live:
+        return known
+    if not live:
+        folder.write_spec(spec)
+        folder.write_metrics(history)
+    folder.write_weights(model.state_dict())
+    test = None
+    if data.test is not None:
+        test, _ = evaluate(
+            model, data.test, data, batch_size=result.micro_batch, device=device,
+            precision=recipe.precision,
+        )  # fmt: skip
+    facts = {
+        "name": spec.name,
+        "accuracy": result.accuracy,
+        "test_accuracy": test,
+        "loss": history[-1].loss,
+        "seconds": result.seconds,
+        "data": data.describe(),
+        "resolution": int(spec.input["height"]),
+        "classes": list(data.classes),
+        "device": device,
+        "seed": seed,
+        "recipe": recipe.model_dump(),
+        "micro_batch": result.micro_batch,
+        "fingerprint": {"data": data.digest, **identity},
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "kornia")},
+        "epochs": [asdict(done) for done in history],
+    }
+    folder.write_result(facts)
+    return facts
+
+
+def _digest(path: Path | None) -> str:
+    """Of a file's bytes; of no file, `none`."""
+    if path is None:
+        return "none"
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from None
