@@ -37,6 +37,9 @@ def test_wheel_is_complete(wheel: Path) -> None:
         assert f"archspec/specs/{path.relative_to(catalog.FOLDER)}" in names
     for source in (ROOT / "archspec").rglob("*.py"):
         assert str(source.relative_to(ROOT)) in names
+    for source in (ROOT / "search").rglob("*"):  # archspec/search is a link to it
+        if source.suffix in (".py", ".jinja"):
+            assert f"archspec/{source.relative_to(ROOT)}" in names
     assert "archspec/py.typed" in names
 
 

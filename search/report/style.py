@@ -88,6 +88,12 @@ class Plot:
     hints: Mapping[str, Sequence[Hint]] = field(default_factory=dict)
     """Id of a scatter (its `gid`) → a hint for each of its points."""
 
+    def __post_init__(self) -> None:
+        # the layout is worked out once, and not again for each file
+        with settings():
+            self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+
     def save_png(self, path: Path) -> None:
         """Write it as a whole, or not at all; in light colours.
 

@@ -279,7 +279,8 @@ def test_the_winner(full: str) -> None:
     assert f"dim: {best.choices['dim']}" in section
     assert "stage1.alpha: " in section
     assert "smlpnet_t was not trained here; its paper gives 81.9 % top-1 on ImageNet" in section
-    assert "stage3 14 320 3" in section  # only the reference has it: layers, width, alpha
+    assert "a 2 16 3 " in section
+    assert "stage3 14 320 2.609 G 13.20 M" in section  # only the reference has it
     assert "5.012 G" in section
 
 
