@@ -62,23 +62,29 @@ def _root(
 
 def load_spec(name: str, sets: list[str] | None = None, image: str | None = None) -> Any:
     """The spec that a command was given, with `--input` and `--set` applied."""
-    from archspec import source
     from archspec.spec import load
 
     spec = load(name)
     if image is not None:
         spec = spec.with_values(_image(image), origin="--input")
-    values: dict[str, Any] = {}
-    for item in sets or []:
-        key, equals, text = item.partition("=")
-        if not equals or not key.strip():
-            raise ArchspecError(f"--set takes NAME=VALUE, found {item!r}")
-        if not text.strip():
-            raise ArchspecError(
-                f"--set {key.strip()} has no value", hint=f"'--set {key.strip()}=null' removes it"
-            )
-        values[key.strip()] = source.parse(text, f"--set {key.strip()}").plain()
+    values = named_values(sets, "--set")
     return spec.with_values(values, origin="--set") if values else spec
+
+
+def named_values(items: list[str] | None, option: str) -> dict[str, Any]:
+    """What a repeated option NAME=VALUE gave; values are read as YAML."""
+    from archspec import source
+
+    values: dict[str, Any] = {}
+    for item in items or []:
+        key, equals, text = item.partition("=")
+        name = f"{option} {key.strip()}"
+        if not equals or not key.strip():
+            raise ArchspecError(f"{option} takes NAME=VALUE, found {item!r}")
+        if not text.strip():
+            raise ArchspecError(f"{name} has no value", hint=f"'{name}=null' removes it")
+        values[key.strip()] = source.parse(text, name).plain()
+    return values
 
 
 def _image(text: str) -> dict[str, int]:

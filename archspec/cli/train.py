@@ -9,8 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
-from archspec.cli.app import JsonOption, SetOption, SpecArgument, app, busy, load_spec
-from archspec.errors import ArchspecError
+from archspec.cli.app import (
+    JsonOption,
+    SetOption,
+    SpecArgument,
+    app,
+    busy,
+    load_spec,
+    named_values,
+)
 
 
 @app.command()
@@ -89,7 +96,7 @@ def train(
         from archspec.search.train.recipe import make_recipe, suited_batch_size
 
     named = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
-    named = {name: value for name, value in named.items() if value is not None} | _values(recipe)
+    named = {name: value for name, value in named.items() if value is not None} | named_values(recipe, "--recipe")
     make_recipe(named)  # what is wrong with it is said before any image is read
     size = resolution_of(loaded, resolution)
     with busy("reading the images"):
@@ -115,19 +122,6 @@ def train(
         typer.echo(json.dumps(facts, indent=2))
     else:
         _show(facts)
-
-
-def _values(items: list[str] | None) -> dict[str, Any]:
-    """The values that `--recipe` gave, by name."""
-    from archspec import source
-
-    values: dict[str, Any] = {}
-    for item in items or []:
-        name, equals, text = item.partition("=")
-        if not equals or not name.strip() or not text.strip():
-            raise ArchspecError(f"--recipe takes NAME=VALUE, found {item!r}")
-        values[name.strip()] = source.parse(text, f"--recipe {name.strip()}").plain()
-    return values
 
 
 class Progress:
