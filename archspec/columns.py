@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -53,8 +54,12 @@ class Table:
         self.bounds: list[tuple[int, int]] = []
         self.origins: list[frozenset[int]] = []
         """For each atom, the ones that were given and that it was computed from."""
-        self.undecided: list[frozenset[int]] = []
-        """For each condition that no bounds decided, the given atoms that it hangs on."""
+        self.undecided: list[Condition] = []
+        """The conditions met so far that no bounds decided."""
+        self.latest: frozenset[int] = frozenset()
+        """The given atoms of the latest comparison, decided by bounds or not."""
+        self.recipes: dict[int, tuple[np.ufunc, tuple[Column | int, ...]]] = {}
+        """For each atom that was not given, what it was computed from."""
         self._derived: dict[tuple[object, ...], Column | int] = {}
 
     def add(self, values: IntArray) -> Column | int:
@@ -76,13 +81,14 @@ class Table:
         if key not in self._derived:
             values = function(*self.values(*operands))
             low, high = int(values.min()), int(values.max())
-            origins = frozenset[int]().union(*(self.given(operand) for operand in operands))
             if self.is_sample:  # other rows may have other values, the same ones may differ there
-                self._derived[key] = self._atom(values, (-_HIGHEST, _HIGHEST), origins)
+                low, high = -_HIGHEST, _HIGHEST
+            if low == high:
+                self._derived[key] = low
             else:
-                self._derived[key] = (
-                    low if low == high else self._atom(values, (low, high), origins)
-                )
+                origins = frozenset[int]().union(*(self.given(operand) for operand in operands))
+                self.recipes[len(self.atoms)] = (function, operands)
+                self._derived[key] = self._atom(values, (low, high), origins)
         return self._derived[key]
 
     def given(self, value: Column | int) -> frozenset[int]:
@@ -185,8 +191,31 @@ class Column(np.lib.mixins.NDArrayOperatorsMixin):
         return NotImplemented
 
 
+@dataclass(frozen=True)
+class Condition:
+    """A comparison of a difference with 0, for each network."""
+
+    relation: np.ufunc
+    difference: Column
+    holds: NDArray[np.bool_]
+    """For which networks."""
+
+    @property
+    def given(self) -> frozenset[int]:
+        """The given atoms that it hangs on."""
+        return self.difference.table.given(self.difference)
+
+    @property
+    def is_mixed(self) -> bool:
+        return bool(self.holds.any()) and not bool(self.holds.all())
+
+
 class Mask:
-    """A condition that holds for some of the networks, as far as bounds can tell."""
+    """A condition that holds for some of the networks, as far as bounds can tell.
+
+    It has an answer only where that is the same for all of them: what is done for the one half
+    would be wrong for the other.
+    """
 
     dtype = np.dtype(np.bool_)
 
@@ -196,7 +225,7 @@ class Mask:
         self.size = values.size
 
     def all(self) -> bool:
-        return bool(self.values.all())
+        return bool(self)
 
     def __and__(self, other: Mask | bool) -> Mask:
         return Mask(self.values & (other.values if isinstance(other, Mask) else other))
@@ -208,7 +237,7 @@ class Mask:
 
     def __bool__(self) -> bool:
         if self.values.all() or not self.values.any():
-            return self.all()
+            return bool(self.values.all())
         raise SpecError("a condition differs between the networks of an array")
 
 
@@ -349,11 +378,14 @@ def _compare(table: Table, function: np.ufunc, a: Column | int, b: Column | int)
     relation = _RELATIONS[function]
     difference = _subtract(table, a, b)
     low, high = _bounds(difference)
+    table.latest = table.given(difference) or table.latest
     # what holds (or fails) at both ends does so between them; equality only if 0 is not between
     same_at_ends = relation(low, 0) == relation(high, 0)
     is_ordering = function not in (np.equal, np.not_equal)
     if same_at_ends and (is_ordering or low > 0 or high < 0 or low == high):
         return relation(low, 0)
-    table.undecided.append(table.given(difference))
+    assert isinstance(difference, Column)  # bounds decide about an int
     (values,) = table.values(difference)
-    return Mask(function(values, 0))
+    mask = Mask(function(values, 0))
+    table.undecided.append(Condition(function, difference, mask.values))
+    return mask

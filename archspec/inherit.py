@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,6 +60,13 @@ def resolve(tree: Node, path: Path | None, seen: tuple[Path, ...]) -> Node:
     rest = {k: v for k, v in tree.value.items() if k not in ("extends", "import")}
     tree = Node(rest, tree.mark)
     return tree if base is None else source.merge(base, tree)
+
+
+def ancestors(path: Path) -> Iterator[Path]:
+    """The specs that a file extends, the nearest first."""
+    while (extends := _parsed(path).find(("extends",))) is not None:
+        path = catalog.find(str(extends.value), near=path.parent)
+        yield path
 
 
 def _other(node: Node, path: Path | None, seen: tuple[Path, ...], key: str) -> Node:

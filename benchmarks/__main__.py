@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import environment
-from benchmarks.registry import Benchmark, Device, Row, find_all
+from benchmarks.registry import Benchmark, Device, Findings, Row, find_all
 from benchmarks.timing import Quartiles, show
 
 RESULTS = Path(__file__).parent / "results"
@@ -22,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run what was asked for; 0 if all of it ran."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which to run (default: all)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="which to run (default: all but the long ones)"
+    )
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
     parser.add_argument(
         "--results", type=Path, default=RESULTS, metavar="FOLDER",
@@ -33,42 +35,55 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [name for name in options.names if name not in benchmarks]
     if unknown:
         parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(benchmarks)}")
-    chosen = [benchmarks[name] for name in options.names or benchmarks]
+    chosen = [benchmarks[name] for name in options.names] or list(benchmarks.values())
     console = Console(width=None if sys.stdout.isatty() else 120)
     if options.list:
         console.print(overview(chosen, options.results))
         return 0
+    if not options.names:
+        chosen = [benchmark for benchmark in chosen if not benchmark.is_long]
     ran: list[tuple[str, list[Row]]] = []
     for benchmark in chosen:
         for device in benchmark.needs:
-            if device == "cuda" and environment.gpu_model() is None:
+            if missing(benchmark, device) is not None:
                 continue
             title = f"{benchmark.name} ({device})"
             console.print(f"running {title}: {benchmark.measures}", style="dim")
             # the load before the run: afterwards it would be our own
             facts = environment.capture(device, arguments)
-            rows = benchmark.run(device)
-            ran.append((title, rows))
-            write(benchmark, device, facts, rows, options.results)
-    console.print(figures(ran))
+            found = benchmark.run(device)
+            findings = found if isinstance(found, Findings) else Findings(found, {})
+            ran.append((title, findings.rows))
+            write(benchmark, device, facts, findings, options.results)
+    if ran:
+        console.print(figures(ran))
     for benchmark in chosen:
         for device in benchmark.needs:
-            if device == "cuda" and environment.gpu_model() is None:
-                console.print(
-                    f"{benchmark.name} (cuda): {state(benchmark, device, options.results)}"
-                )
+            reason = missing(benchmark, device)
+            if reason is not None:
+                last = state(benchmark, device, options.results)
+                told = last if last.startswith("pending") else f"not run: {reason}; {last}"
+                console.print(f"{benchmark.name} ({device}): {told}")
     return 0
 
 
+def missing(benchmark: Benchmark, device: Device) -> str | None:
+    """Why a benchmark cannot run here, if it cannot."""
+    if device == "cuda" and environment.gpu_model() is None:
+        return "needs a CUDA GPU"
+    return benchmark.lacks(device)
+
+
 def write(
-    benchmark: Benchmark, device: Device, facts: dict[str, Any], rows: list[Row], folder: Path
+    benchmark: Benchmark, device: Device, facts: dict[str, Any], found: Findings, folder: Path
 ) -> None:
     """The figures with all that is known about how they came about."""
     content = {
         "name": benchmark.name,
         "measures": benchmark.measures,
         **facts,
-        "rows": [row.to_dict() for row in rows],
+        "rows": [row.to_dict() for row in found.rows],
+        **({"details": found.details} if found.details else {}),
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{benchmark.name}-{device}.json"
@@ -79,7 +94,8 @@ def state(benchmark: Benchmark, device: Device, folder: Path) -> str:
     """When and on what it was last measured, or that it has yet to be."""
     path = folder / f"{benchmark.name}-{device}.json"
     if not path.is_file():
-        return "pending: needs a CUDA GPU" if device == "cuda" else "not measured yet"
+        reason = missing(benchmark, device)
+        return f"pending: {reason}" if reason else "not measured yet"
     found = json.loads(path.read_text(encoding="utf-8"))
     return f"measured on {found['device']}, {found['date'][:10]}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -30,6 +30,20 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Findings:
+    """Figures, and what they were computed from."""
+
+    rows: list[Row]
+    details: Mapping[str, Any]
+    """Plain data for the JSON file, with which the figures can be computed again."""
+
+
+def nothing(device: Device) -> str | None:
+    """What a benchmark lacks that needs nothing but its device."""
+    return None
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """One benchmark; its file ends in `BENCHMARK = Benchmark(…)`."""
 
@@ -38,7 +52,11 @@ class Benchmark:
     """In a sentence."""
     needs: tuple[Device, ...]
     """The devices that it is to be measured on, each for itself."""
-    run: Callable[[Device], list[Row]]
+    run: Callable[[Device], list[Row] | Findings]
+    lacks: Callable[[Device], str | None] = nothing
+    """What else it needs that is missing here: `needs …`."""
+    is_long: bool = False
+    """Whether it takes so long that it is run only when it is named."""
 
 
 def find_all() -> dict[str, Benchmark]:

@@ -7,6 +7,7 @@ own input size, in fvcore's convention.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,30 +86,29 @@ def budget(*texts: str | Path | Spec | Budget) -> Budget:
     """
     windows: dict[Figure, Window] = {}
 
-    def add(figure: Figure, window: Window, text: str) -> None:
+    def add(figure: Figure, window: Window) -> None:
         if figure in windows:
-            raise _error(text, f"{UNITS[figure]} are limited twice")
+            raise _error(f"{UNITS[figure]} are limited twice")
         windows[figure] = window
 
     for text in texts:
         if isinstance(text, Budget):
             for figure, window in text.windows.items():
-                add(figure, window, str(text))
+                add(figure, window)
             continue
-        if isinstance(text, Spec) or _is_spec(str(text)):
-            network = _network(text)
-            add("flops", _window(network[0], full=bool(windows)), str(text))
-            add("params", _window(network[1], full=True), str(text))
-            continue
-        for part in str(text).split(","):
-            if _is_spec(part.strip()):
-                network = _network(part.strip())
-                add("flops", _window(network[0], full=bool(windows)), part)
-                add("params", _window(network[1], full=True), part)
+        for part in [text] if isinstance(text, Spec) else _cut(str(text)):
+            if isinstance(part, Spec) or _is_spec(part):
+                flops, params = _network(part)
+                add("flops", _window(flops, full=bool(windows)))
+                add("params", _window(params, full=True))
             else:
-                figure, window = _parse(part.strip(), first=not windows)
-                add(figure, window, part)
+                add(*_parse(part, first=not windows))
     return Budget(windows)
+
+
+def _cut(text: str) -> list[str]:
+    """What stands between commas; a file's name may hold some."""
+    return [text] if os.path.isfile(text) else [part.strip() for part in text.split(",")]
 
 
 def _is_spec(text: str) -> bool:
@@ -124,7 +124,7 @@ def _network(spec: Spec | str | Path) -> tuple[int, int]:
 
     found = as_spec(spec)
     if found.holes:
-        raise _error(found.name, f"{found.name} has holes itself, and so no cost")
+        raise _error(f"{found.name} has holes itself, and so no cost")
     try:
         table = cost(found)
     except SpecError as error:
@@ -144,12 +144,12 @@ def _parse(text: str, *, first: bool) -> tuple[Figure, Window]:
     ends = [end.strip() for end in amounts.split("..")]
     figure = _UNIT.get(unit)
     if len(ends) > 2 or figure is None:
-        raise _error(text, f"found {brief(text)}")
+        raise _unread(text)
     values = []
     for end in ends:
         found = _AMOUNT.fullmatch(end)
         if found is None:
-            raise _error(text, f"found {brief(text)}")
+            raise _unread(text)
         values.append((Fraction(found[1]), found[2].lower()))
     if len(values) == 2 and not values[0][1] and values[0][0] < 1000:
         values[0] = (values[0][0], values[1][1])  # 4.5..5G
@@ -158,13 +158,17 @@ def _parse(text: str, *, first: bool) -> tuple[Figure, Window]:
         return figure, _window(math.floor(whole[0]), full=not first)
     low, high = math.ceil(whole[0]), math.floor(whole[1])
     if low > high:
-        raise _error(text, f"the window {brief(text)} ends below its start")
+        raise _error(f"the window {brief(text)} ends below its start")
     return figure, Window(low, high)
 
 
-def _error(text: str, problem: str) -> BudgetError:
-    return BudgetError(
-        f"expected a budget, {problem}" if problem.startswith("found") else problem,
-        mark=Mark("--budget"),
-        hint=_EXAMPLES,
-    )
+def _unread(text: str) -> BudgetError:
+    from archspec import catalog
+    from archspec.errors import suggestion
+
+    near = suggestion(text, catalog.shipped()) if text[:1].isalpha() else None
+    return _error(f"expected a budget, found {brief(text)}", near)
+
+
+def _error(problem: str, hint: str | None = None) -> BudgetError:
+    return BudgetError(problem, mark=Mark("--budget"), hint=hint or _EXAMPLES)

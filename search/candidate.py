@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
-from archspec.errors import ArchspecError
-from archspec.search.errors import BudgetError
+from archspec.errors import ArchspecError, brief
+from archspec.search.errors import BudgetError, SpaceError
 from archspec.search.feasibility import FeasibleSet
 from archspec.search.listener import Listener
 from archspec.search.objectives import Function, Objective
+from archspec.search.retries import EPOCHS, STOPPED, WORKER
 from archspec.search.samplers.base import distributions
 from archspec.search.samplers.history import OUTCOME
 from archspec.search.settings import Settings
+from archspec.search.storage import worker_at
 from archspec.spec import Spec
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from archspec.search.train.history import Epoch, Result
     from archspec.search.train.recipe import Recipe
 
+MESSAGE = "message"
+"""The attribute of a failed trial with what went wrong, in full."""
 SCORED = 32
 """Images of the batch that training-free scores look at."""
 
@@ -68,23 +73,40 @@ class Workshop:
 
         assert self.data is not None
         network = self.trained_spec(spec)
-        checkpoint = self.folder / "trials" / f"{spec.digest[:16]}-{seed}.pt"
-        _folder(checkpoint.parent)
+        checkpoint = self._checkpoint(spec, seed)
+        _make(checkpoint.parent)
         with seeded(seed, 1):
             model = build(network)
-        result = train(
+        return train(
             model, self.data, self.recipe, seed=seed, device=self.device,
             checkpoint=checkpoint, identity={"spec": network.digest}, on_epoch=on_epoch,
             on_step=self.listener.step, on_note=self.listener.note, should_stop=self.should_stop,
         )  # fmt: skip
-        return result
 
     def forget(self, spec: Spec, seed: int) -> None:
         """Take away the checkpoint of a training whose result is kept."""
-        (self.folder / "trials" / f"{spec.digest[:16]}-{seed}.pt").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is in nobody's way
+            self._checkpoint(spec, seed).unlink(missing_ok=True)
+
+    def forget_trial(self, choices: Mapping[str, Any]) -> None:
+        """Take away the checkpoint of a trial whose result is kept."""
+        with contextlib.suppress(SpaceError):  # it was not about a network of the space
+            row = self.feasible.space.row(choices)
+            self.forget(self.feasible.space.spec_of(row), self.settings.seed)
+
+    def forget_all(self) -> None:
+        """Take away all checkpoints, once every result is kept."""
+        folder = self.folder / "trials"
+        with contextlib.suppress(OSError):
+            for path in folder.glob("*.pt"):
+                path.unlink()
+            folder.rmdir()
+
+    def _checkpoint(self, spec: Spec, seed: int) -> Path:
+        return self.folder / "trials" / f"{spec.digest[:16]}-{seed}.pt"
 
 
-def _folder(path: Path) -> None:
+def _make(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -114,6 +136,17 @@ class Candidate:
         self.workshop = workshop
 
     def __call__(self, trial: Trial) -> float | tuple[float, ...]:
+        try:
+            trial.set_user_attr(WORKER, worker_at(self.workshop.folder))
+            return self._try(trial)
+        except BaseException as error:
+            if not isinstance(error, (*caught(), optuna.TrialPruned)):
+                # Ctrl-C, a full disk: no fault of the network, and no sudden death
+                with contextlib.suppress(Exception):  # the first fault is the one to be told
+                    trial.set_user_attr(STOPPED, trial.number)
+            raise
+
+    def _try(self, trial: Trial) -> float | tuple[float, ...]:
         shop = self.workshop
         row = suggest(trial, shop.feasible)
         figures = shop.feasible.figures(np.array([row]))
@@ -122,34 +155,20 @@ class Candidate:
         for name, value in cost.items():
             trial.set_user_attr(name, value)
         shop.listener.began(trial.number, shop.feasible.space.choices(row), cost)
-        if not bool(figures.within(shop.feasible.budget)[0]):  # enqueued by somebody's hand
-            return self._failed(trial, BudgetError("outside the budget"), "outside the budget")
         try:
+            if not bool(figures.within(shop.feasible.budget)[0]):  # enqueued by somebody's hand
+                raise BudgetError("outside the budget")
             values = self._values(trial, spec, cost)
-        except _failures() as error:
-            self._done(trial, spec)
-            return self._failed(trial, error, _outcome(error))
-        except optuna.TrialPruned:
-            self._done(trial, spec)
+        except caught() as error:
+            trial.set_user_attr(MESSAGE, str(error))
+            trial.set_user_attr(OUTCOME, _outcome(error))
             raise
-        self._done(trial, spec)
         return values if len(values) > 1 else values[0]
-
-    def _failed(self, trial: Trial, error: ArchspecError, outcome: str) -> float:
-        trial.set_user_attr(OUTCOME, outcome)
-        trial.set_user_attr("message", str(error))
-        raise error
-
-    def _done(self, trial: Trial, spec: Spec) -> None:
-        self.workshop.forget(spec, self.workshop.settings.seed)
 
     def _values(self, trial: Trial, spec: Spec, cost: Mapping[str, int]) -> tuple[float, ...]:
         shop = self.workshop
         if shop.function is not None:
-            value = float(shop.function(spec))
-            if not math.isfinite(value):
-                raise _NotFiniteError(f"the objective gave {value}")
-            return (value,)
+            return (_answer(shop.function, spec, trial.params),)
         found: dict[str, float] = {name: float(value) for name, value in cost.items()}
         if shop.data is not None:
             for name, score in self._scores(spec).items():
@@ -162,7 +181,7 @@ class Candidate:
             found["accuracy"] = self._accuracy(trial, spec)
         values = tuple(found[objective.name] for objective in shop.objectives)
         if not all(map(math.isfinite, values)):
-            raise _NotFiniteError("a score is not finite")
+            raise NotFiniteError("a score is not finite")
         return values
 
     def _scores(self, spec: Spec) -> dict[str, float]:
@@ -195,6 +214,7 @@ class Candidate:
         several = len(shop.objectives) > 1
 
         def on_epoch(epoch: Epoch) -> None:
+            trial.set_user_attr(EPOCHS, epoch.number)
             shop.listener.epoch(trial.number, epoch.number, epoch.accuracy)
             if several:
                 return  # Optuna prunes by one value only
@@ -207,25 +227,52 @@ class Candidate:
         return result.accuracy
 
 
-class _NotFiniteError(ArchspecError):
+def _answer(function: Function, spec: Spec, choices: Mapping[str, Any]) -> float:
+    """What a caller's function says of a network.
+
+    Raises:
+        ArchspecError: it raised something, or gave no number: the search cannot go on.
+    """
+    name = getattr(function, "__name__", "function")
+    try:
+        given = function(spec)
+    except ArchspecError:
+        raise  # such as a network that cannot be built
+    except Exception as error:
+        text = ", ".join(f"{hole}={value}" for hole, value in choices.items())
+        raise ArchspecError(
+            f"the objective {name} raised {type(error).__name__}: {error} (for {text})",
+            hint="the same call goes on with this network, once that is mended",
+        ) from error
+    try:
+        value = float("no number" if isinstance(cast("object", given), str | bytes) else given)
+    except (TypeError, ValueError):
+        raise ArchspecError(
+            f"the objective {name} must give a number, found {brief(given)}",
+            hint="the same call goes on with this network, once that is mended",
+        ) from None
+    if not math.isfinite(value):
+        raise NotFiniteError(f"the objective {name} gave {value}")
+    return value
+
+
+class NotFiniteError(ArchspecError):
     """The objective has no value for this network."""
 
 
-def _failures() -> tuple[type[ArchspecError], ...]:
-    from archspec.errors import ShapeError, SpecError
-    from archspec.search.train.outcomes import TrainingFailed
-
-    return (TrainingFailed, ShapeError, SpecError, _NotFiniteError)
-
-
-def _outcome(error: ArchspecError) -> str:
+def _outcome(error: Exception) -> str:
     from archspec.search.train.outcomes import Diverged, OutOfMemory
 
-    if isinstance(error, Diverged | _NotFiniteError):
-        return "diverged" if isinstance(error, Diverged) else "not finite"
-    return "out of memory" if isinstance(error, OutOfMemory) else "cannot be built"
+    named: tuple[tuple[type[Exception], str], ...] = (
+        (Diverged, "diverged"), (OutOfMemory, "out of memory"), (NotFiniteError, "not finite"),
+        (BudgetError, "outside the budget"),
+    )  # fmt: skip
+    return next((name for kind, name in named if isinstance(error, kind)), "cannot be built")
 
 
-def caught() -> tuple[type[Exception], ...]:
+def caught() -> tuple[type[ArchspecError], ...]:
     """What ends a trial and not the study."""
-    return (*_failures(), BudgetError)
+    from archspec.errors import SpecError
+    from archspec.search.train.outcomes import TrainingFailed
+
+    return (TrainingFailed, SpecError, NotFiniteError, BudgetError)

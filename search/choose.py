@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from archspec.search.candidate import Workshop
 from archspec.search.objectives import Objective
 from archspec.search.record import Finalist
+from archspec.search.retries import place_of
 from archspec.search.samplers.history import fronts
 from archspec.search.storage import FINALIST
 
@@ -45,8 +46,9 @@ def losses_of(values: Sequence[float], objectives: Sequence[Objective]) -> tuple
 def best(study: Study, objectives: Sequence[Objective], n: int) -> list[FrozenTrial]:
     """The trials to train again, best first.
 
-    One objective: the highest values, and of equal ones the lower loss, then the fewer FLOPs.
-    Several: the front, nearest to its ideal corner first.
+    One objective: the highest values, and of equal ones the lower loss, then the fewer FLOPs; after
+    all complete trials, those that were dropped, the latest first, since one noisy score was enough
+    to drop them. Several: the front, nearest to its ideal corner first.
     """
     trials = complete(study)
     if len(objectives) > 1:
@@ -56,10 +58,26 @@ def best(study: Study, objectives: Sequence[Objective], n: int) -> list[FrozenTr
 
     def key(trial: FrozenTrial) -> tuple[float, ...]:
         attrs = trial.user_attrs
+        if trial.state == TrialState.PRUNED:
+            last = max(trial.intermediate_values)
+            (loss,) = losses_of([trial.intermediate_values[last]], objectives)
+            return (1, -last, loss, attrs.get("flops", math.inf), place_of(trial))
         (loss,) = losses_of(trial.values, objectives)
-        return (loss, attrs.get("loss", math.inf), attrs.get("flops", math.inf), trial.number)
+        return (
+            0, loss, attrs.get("loss", math.inf), attrs.get("flops", math.inf), place_of(trial),
+        )  # fmt: skip
 
-    return sorted(trials, key=key)[:n]
+    return sorted([*trials, *_dropped(study)], key=key)[:n]
+
+
+def _dropped(study: Study) -> list[FrozenTrial]:
+    """Pruned trials that have a finite score."""
+    pruned = study.get_trials(deepcopy=False, states=[TrialState.PRUNED])
+    return [
+        t for t in pruned
+        if t.intermediate_values
+        and math.isfinite(t.intermediate_values[max(t.intermediate_values)])
+    ]  # fmt: skip
 
 
 def from_ideal(losses: Sequence[tuple[float, ...]]) -> list[float]:
@@ -73,8 +91,12 @@ def from_ideal(losses: Sequence[tuple[float, ...]]) -> list[float]:
 
 
 def train_again(study: Study, shop: Workshop, trials: Sequence[FrozenTrial]) -> None:
-    """Train each of the best with fresh seeds, keeping every result at once in the study."""
-    from archspec.search.train.outcomes import TrainingFailed
+    """Train each of the best with fresh seeds, keeping every result at once in the study.
+
+    Raises:
+        Interrupted: the caller stopped it.
+    """
+    from archspec.search.candidate import caught
 
     known = study.user_attrs
     for place, trial in enumerate(trials, 1):
@@ -84,27 +106,40 @@ def train_again(study: Study, shop: Workshop, trials: Sequence[FrozenTrial]) -> 
             if key in known:
                 continue
             shop.listener.finalist(trial.number, place, len(trials), seed)
-            row = shop.feasible.space.row(trial.params)
-            spec = shop.feasible.space.spec_of(row)
+            spec = shop.feasible.space.spec_of(shop.feasible.space.row(trial.params))
+            found: dict[str, Any]
             try:
-                result = shop.train(spec, seed)
+                result = shop.train(spec, seed, _teller(shop, trial.number))
                 found = {"accuracy": result.accuracy, "loss": result.history[-1].loss}
-            except TrainingFailed as error:
+            except caught() as error:
                 shop.listener.note(str(error))
-                found = {"accuracy": 0.0, "loss": math.inf}
+                found = {"accuracy": None, "fault": str(error)}
             study.set_user_attr(key, json.dumps(found))
             shop.forget(spec, seed)
             shop.listener.finalist_ended(trial.number, seed, found["accuracy"])
 
 
-def finalists(attrs: Mapping[str, Any]) -> dict[int, dict[int, dict[str, float]]]:
-    """Trial → seed → result, as `train_again` kept them."""
-    found: dict[int, dict[int, dict[str, float]]] = {}
+def _teller(shop: Workshop, number: int) -> Any:
+    return lambda epoch: shop.listener.epoch(number, epoch.number, epoch.accuracy)
+
+
+def results_of(attrs: Mapping[str, Any]) -> dict[int, dict[int, dict[str, Any]]]:
+    """Trial → seed → what came out, as `train_again` kept it; an accuracy of None is a failure."""
+    found: dict[int, dict[int, dict[str, Any]]] = {}
     for key, value in attrs.items():
         if key.startswith(FINALIST):
             number, seed = map(int, key.removeprefix(FINALIST).split(":"))
             found.setdefault(number, {})[seed] = json.loads(value)
     return found
+
+
+def finalists(attrs: Mapping[str, Any]) -> dict[int, dict[int, dict[str, float]]]:
+    """Trial → seed → result, of the trainings that came to their end."""
+    found = {
+        number: {seed: result for seed, result in seeds.items() if result["accuracy"] is not None}
+        for number, seeds in results_of(attrs).items()
+    }
+    return {number: seeds for number, seeds in found.items() if seeds}
 
 
 def finalist_records(attrs: Mapping[str, Any]) -> tuple[Finalist, ...]:
@@ -115,10 +150,8 @@ def finalist_records(attrs: Mapping[str, Any]) -> tuple[Finalist, ...]:
 
 
 def choose(study: Study, objectives: Sequence[Objective], n: int) -> tuple[FrozenTrial | None, str]:
-    """The winner, and the rule by which it is one; None while nothing is complete."""
+    """The winner, and the rule by which it is one; None while no training came to its end."""
     candidates = best(study, objectives, max(n, 1))
-    if not candidates:
-        return None, ""
     again = finalists(study.user_attrs)
     fresh = [trial for trial in candidates if trial.number in again]
 
@@ -126,26 +159,42 @@ def choose(study: Study, objectives: Sequence[Objective], n: int) -> tuple[Froze
         results = [result[what] for result in again[trial.number].values()]
         return sum(results) / len(results)
 
-    if len(objectives) > 1:
-        names = " and ".join(objective.name for objective in objectives)
-        rule = f"the network of the front nearest to its best {names}, each scaled to its range"
-        losses = [losses_of(trial.values, objectives) for trial in candidates]
-        if fresh and "accuracy" in [o.name for o in objectives]:
-            at = [o.name for o in objectives].index("accuracy")
-            rule += ", with the accuracy of a fresh training"
-            candidates = fresh
-            losses = []
-            for trial in fresh:
-                values = list(trial.values)
-                values[at] = mean(trial, "accuracy")
-                losses.append(losses_of(values, objectives))
-        return candidates[int(np.argmin(from_ideal(losses)))], rule
-    if fresh:
-        rule = (
-            f"the highest accuracy of the best {len(fresh)}, trained again with fresh seeds "
-            "(of equal ones, the lower loss)"
+    if len(objectives) == 1 and fresh:
+        winner = min(
+            fresh, key=lambda t: (-mean(t, "accuracy"), mean(t, "loss"), candidates.index(t))
         )
-        winner = max(fresh, key=lambda t: (mean(t, "accuracy"), -mean(t, "loss"), -t.number))
-        return winner, rule
-    word = "highest" if objectives[0].direction == "maximize" else "lowest"
-    return candidates[0], f"the {word} {objectives[0].name}"
+        return winner, _rule(fresh)
+    candidates = [trial for trial in candidates if trial.state == TrialState.COMPLETE]
+    if not candidates:
+        return None, ""
+    if len(objectives) == 1:
+        word = "highest" if objectives[0].direction == "maximize" else "lowest"
+        return candidates[0], f"the {word} {objectives[0].name}"
+    names = " and ".join(objective.name for objective in objectives)
+    rule = f"the network of the front nearest to its best {names}, each scaled to its range"
+    losses = [losses_of(trial.values, objectives) for trial in candidates]
+    if fresh and "accuracy" in [o.name for o in objectives]:
+        at = [o.name for o in objectives].index("accuracy")
+        rule += ", with the accuracy of a fresh training"
+        candidates = fresh
+        losses = []
+        for trial in fresh:
+            values = list(trial.values)
+            values[at] = mean(trial, "accuracy")
+            losses.append(losses_of(values, objectives))
+    return candidates[int(np.argmin(from_ideal(losses)))], rule
+
+
+def _rule(fresh: Sequence[FrozenTrial]) -> str:
+    """By which the winner of the finalists was chosen."""
+    dropped = sum(trial.state == TrialState.PRUNED for trial in fresh)
+    if len(fresh) == 1:
+        where = ", though dropped early" if dropped else ""
+        return f"the only finalist{where}, trained again in full with a fresh seed"
+    which = f"the best {len(fresh)}"
+    if dropped:
+        which += f" ({dropped} of them dropped early)"
+    return (
+        f"the highest accuracy of {which}, trained again in full with fresh seeds "
+        "(of equal ones, the lower loss)"
+    )

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from archspec.errors import ArchspecError
 from archspec.search.candidate import Workshop
 from archspec.search.choose import FINALIST_SEEDS
 
@@ -14,13 +15,22 @@ _STEPS = 2
 
 def seconds_left(
     shop: Workshop, trials: int, rungs: tuple[int, ...], factor: int, finalists: int
-) -> float:
+) -> float | None:
     """An estimate of the seconds that `trials` more trials and the finalists take.
 
     A network from the middle of the set is trained for a few steps; of the trials at each rung, all
-    but one in `factor` are taken to end there.
+    but one in `factor` are taken to end there. None if that network cannot be trained here.
     """
-    per_epoch = _epoch_seconds(shop)
+    from archspec.search.train.outcomes import is_out_of_memory
+
+    try:
+        per_epoch = _epoch_seconds(shop)
+    except ArchspecError:
+        return None  # the trials will tell
+    except Exception as error:
+        if is_out_of_memory(error):
+            return None
+        raise
     epochs, left, before = 0.0, 1.0, 0
     for rung in (*rungs, shop.recipe.epochs):
         epochs += left * (rung - before)

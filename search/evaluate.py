@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from archspec.columns import Condition, Table
 from archspec.counting import count
 from archspec.errors import SpecError
 from archspec.expansion import expand
-from archspec.many import costs
+from archspec.many import CHUNK
 from archspec.search.budgets import Budget, Figure
+from archspec.search.expanding import expand_part, part_names
 from archspec.search.space import Rows, Space
+from archspec.spec import Spec
 
 FIGURES: tuple[Figure, ...] = ("flops", "params")
+BEYOND = (1 << 63) - 1
+"""Stands for a figure that does not fit into 64 bits: no budget reaches so far."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,12 @@ class Figures:
         inside = self.exists.copy()
         for figure, window in budget.windows.items():
             values = getattr(self, figure)
-            inside &= (values >= window.low) & (values <= window.high)
+            inside &= (values >= window.low) & (values <= window.high) & (values < BEYOND)
         return inside
+
+    def at(self, places: NDArray[np.int64]) -> Figures:
+        """Those of some of the networks."""
+        return Figures(self.exists[places], self.flops[places], self.params[places])
 
     def __len__(self) -> int:
         return len(self.exists)
@@ -42,8 +51,9 @@ class Figures:
 def evaluate(space: Space, rows: Rows, give_up: Callable[[], bool] = lambda: False) -> Figures:
     """The figures of networks, by the rules of their ops.
 
-    Networks that differ in whole numbers only are counted in one go; where that fails for some of
-    them, they are told apart by halving.
+    Networks that differ in whole numbers only are counted in one go, as long as all of them take
+    the same way through the rules; where a condition (does the width divide into heads?) holds for
+    some and not for others, each side is counted for itself.
 
     Args:
         rows: one network each.
@@ -52,48 +62,102 @@ def evaluate(space: Space, rows: Rows, give_up: Callable[[], bool] = lambda: Fal
     n = len(rows)
     found = Figures(np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.int64))
     apart = [d for d, dim in enumerate(space.dims) if not dim.is_whole]
-    if not apart:
-        _count(space, rows, np.arange(n), found, give_up)
-        return found
-    _, kind = np.unique(rows[:, apart], axis=0, return_inverse=True)
-    order = np.argsort(kind, kind="stable")
-    for group in np.split(order, np.flatnonzero(np.diff(kind[order])) + 1):
-        if len(group):
-            _count(space, rows, group, found, give_up)
+    todo = [group for kind in _alike(rows, np.arange(n), apart) for group in _chunks(kind)]
+    while todo and not give_up():
+        places = todo.pop()
+        group = _Group(space, rows[places])
+        try:
+            flops, params = group.count()
+        except SpecError as refused:
+            todo += [places[part] for part in group.split(refused)]
+        else:
+            found.exists[places] = True
+            found.flops[places], found.params[places] = flops, params
     return found
 
 
-def _count(
-    space: Space,
-    rows: Rows,
-    places: NDArray[np.intp],
-    found: Figures,
-    give_up: Callable[[], bool],
-) -> None:
-    """Fill in the figures at `places`, networks that differ in whole numbers only."""
-    todo = [places]
-    while todo and not give_up():
-        part = todo.pop()
+class _Group:
+    """Networks that differ in whole numbers only."""
+
+    def __init__(self, space: Space, rows: Rows) -> None:
+        self.space, self.rows = space, rows
+        self.table = Table(len(rows))
+        self.numbers: list[int] = []
+        """The dimension of each number that differs, in the order of the table's atoms."""
+
+    def count(self) -> list[NDArray[np.int64]]:
+        """FLOPs and parameters.
+
+        Raises:
+            SpecError: not all of the networks exist, or they take different ways.
+        """
+        counted = count(expand(self._filled()))
         try:
-            if len(part) == 1:
-                table = count(expand(space.spec_of(rows[part[0]])))
-                found.flops[part], found.params[part] = int(table.flops), int(table.params)
-            else:
-                many = costs(space.spec, _values(space, rows[part]))
-                found.flops[part], found.params[part] = many.flops, many.params
+            return self.table.values(counted.flops, counted.params)
         except SpecError:
-            if len(part) > 1:
-                middle = len(part) // 2
-                todo += [part[middle:], part[:middle]]
-            continue
-        found.exists[part] = True
+            if len(self.rows) > 1:
+                raise
+            figures = (int(counted.flops), int(counted.params))
+            return [np.array([min(figure, BEYOND)], np.int64) for figure in figures]
+
+    def _filled(self) -> Spec:
+        values: dict[str, Any] = {}
+        for d, dim in enumerate(self.space.dims):
+            if dim.is_whole:
+                column = self.table.add(np.array(dim.values, np.int64)[self.rows[:, d]])
+                values[dim.name] = column
+                if not isinstance(column, int):
+                    self.numbers.append(d)
+            else:
+                values[dim.name] = dim.values[self.rows[0, d]]
+        return self.space.spec.with_values(values, origin="the choice of")
+
+    def split(self, refused: SpecError) -> list[NDArray[np.intp]]:
+        """The places of those that may exist, in groups that are smaller."""
+        n = len(self.rows)
+        if n == 1:
+            return []
+        for condition in [*self.table.undecided, *self._by_parts()]:
+            if condition.is_mixed:
+                return [np.flatnonzero(condition.holds), np.flatnonzero(~condition.holds)]
+        # All of them went the same way up to here. If the first on its own is refused in the very
+        # same words, it is for something that they have in common.
+        first = _Group(self.space, self.rows[:1])
+        try:
+            first.count()
+        except SpecError as error:
+            if (error.mark, error.message) == (refused.mark, refused.message):
+                return []
+        # Otherwise what columns cannot do was asked of them (80 / 3 * 3, for one): with the
+        # numbers of the latest comparison put in as numbers, it may be no question.
+        numbers = sorted(self.numbers[atom] for atom in self.table.latest)
+        groups = _alike(self.rows, np.arange(n), numbers)
+        if len(groups) > 1:
+            return groups
+        return [np.arange(n // 2), np.arange(n // 2, n)]
+
+    def _by_parts(self) -> list[Condition]:
+        """The conditions that are met where each part is expanded for itself."""
+        again = _Group(self.space, self.rows)
+        try:
+            spec = again._filled()
+            shape = spec.input
+            for name in part_names(spec):
+                shape = expand_part(spec, name, shape).shape
+        except SpecError:
+            pass  # which is why we ask
+        return again.table.undecided
 
 
-def _values(space: Space, rows: Rows) -> Mapping[str, Any]:
-    values: dict[str, Any] = {}
-    for d, dim in enumerate(space.dims):
-        if dim.is_whole:
-            values[dim.name] = np.array(dim.values, np.int64)[rows[:, d]]
-        else:
-            values[dim.name] = dim.values[rows[0, d]]
-    return values
+def _alike(rows: Rows, places: NDArray[np.intp], dims: list[int]) -> list[NDArray[np.intp]]:
+    """`places` in groups whose rows have the same values in `dims`."""
+    if not dims or not len(places):
+        return [places] if len(places) else []
+    _, kind = np.unique(rows[places][:, dims], axis=0, return_inverse=True)
+    order = np.argsort(kind, kind="stable")
+    return np.split(places[order], np.flatnonzero(np.diff(kind[order])) + 1)
+
+
+def _chunks(places: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Pieces that are counted together, to bound the memory that it takes."""
+    return [places[start : start + CHUNK] for start in range(0, len(places), CHUNK)]

@@ -7,45 +7,58 @@ entries, and sets of networks inside a budget can be counted without looking at 
 
 On which holes a part hangs is found, not assumed. Holes that hold whole numbers are put in as
 symbols (`archspec.columns`), and what the part's figures come out as names them. Other holes (which
-block, which kernel) decide what is walked at all: a part may hang on those that its own text
-reaches, and on those that change the shape that it is handed, which is tried out for all of their
-combinations. Conditions that the numbers decide (does the width divide into heads?) make a part
-hang on those numbers too, so that its table visits every case of them.
+block, which kernel) decide what is walked at all: every combination is tried of those that the
+part's own text reaches, and of those that change the shape that it is handed. Numbers that decide a
+condition (does the width divide into heads?) are no symbols: they are tried out in the same way,
+and where a part refuses a combination, no network that has it exists.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from archspec.columns import Column, Table
-from archspec.counting import CostTable, count
+from archspec.columns import Column, Condition, Table
 from archspec.errors import SpecError
-from archspec.expansion import expand
-from archspec.graph import CallNode
-from archspec.many import CHUNK
+from archspec.expander import MAX_STEPS
+from archspec.expansion import MAX_OPS
 from archspec.search.budgets import Figure
-from archspec.search.errors import SpaceError
-from archspec.search.evaluate import FIGURES, evaluate
-from archspec.search.reach import reaches
+from archspec.search.evaluate import FIGURES, Figures, evaluate
+from archspec.search.expanding import PartGraph, expand_part, part_names
+from archspec.search.reach import reaches, uses_all_variables
+from archspec.search.replay import Replay
 from archspec.search.space import Space
+from archspec.shape import Shape
 
 MAX_COMBINATIONS = 512
-"""Of holes that are no numbers and that one part hangs on; more are not tried out."""
+"""Of holes that are tried out for one part."""
 MAX_ENTRIES = 1 << 22
 """Of one part's table."""
+FAR = 1 << 60
+"""More than any figure of a network here: what a network costs that does not exist."""
 _CHECKED = 256
-_ATTEMPTS = 200
+_READ = 100
+
+Chosen: TypeAlias = "tuple[int, ...]"
+"""For each of some dimensions, the place of its value."""
 
 
 class NotSeparableError(Exception):
     """The costs of this space are not known as a sum of small tables."""
+
+
+class _DecideError(Exception):
+    """These dimensions cannot be symbols: what they hold decides what is walked."""
+
+    def __init__(self, dims: Iterable[int]) -> None:
+        super().__init__()
+        self.dims = frozenset(dims)
 
 
 @dataclass(frozen=True)
@@ -55,17 +68,35 @@ class Part:
     name: str
     dims: tuple[int, ...]
     """The dimensions that it hangs on, by their place in the space."""
+    exists: NDArray[np.bool_]
+    """Whether it can be built, with one axis for each of `dims`."""
     figures: Mapping[Figure, NDArray[np.int64]]
-    """An array for each figure, with one axis for each of `dims`."""
+    """An array of the same shape for each figure; 0 where it does not exist."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one part of the network showed, with whole numbers as symbols."""
+    """What a part showed for one combination, with the other numbers as symbols."""
 
-    dims: frozenset[int]
-    conditions: frozenset[int]
-    shape: object
+    part: PartGraph
+    conditions: tuple[Condition, ...]
+
+    @property
+    def figures(self) -> list[Column | int]:
+        """Those of `FIGURES`, and the number of ops."""
+        return [*(getattr(self.part.costs, figure) for figure in FIGURES), self.part.ops]
+
+    @property
+    def key(self) -> object:
+        """Equal where the shapes are that it hands on, whatever the numbers are."""
+        return frozenset(
+            (axis, frozenset(size.terms.items()) if isinstance(size, Column) else size)
+            for axis, size in self.part.shape.items()
+        )
+
+
+_Looks: TypeAlias = "dict[Chosen, _Seen | None]"
+"""What a part showed for each combination; None where it refuses it."""
 
 
 def separate(space: Space) -> tuple[Part, ...]:
@@ -73,223 +104,243 @@ def separate(space: Space) -> tuple[Part, ...]:
 
     Raises:
         NotSeparableError: with the reason, where no such sum is known.
-        SpaceError: no network of the space can exist.
     """
-    base = first_network(space)
-    columns = _columns(space, base)
-    look = _Look(space, base, columns)
-    apart = {d for d, dim in enumerate(space.dims) if d not in columns and len(dim) > 1}
-    handed: set[int] = set()  # the dimensions in `apart` that the shape so far hangs on
-    found = []
-    for name in look.parts:
-        own = sorted((reaches(space.spec, name, apart) & apart) | handed)
-        dims, handed = _dims(space, look, name, own)
-        found.append(_tabulate(space, base, name, sorted(dims | set(own)), columns))
-    _verify(space, found)
-    return tuple(found)
-
-
-def first_network(space: Space) -> tuple[int, ...]:
-    """Some network that exists.
-
-    Raises:
-        SpaceError: none was found, with what is wrong with the first.
-    """
-    rng = np.random.default_rng(0)
-    rows = [tuple(0 for _ in space.dims), *map(tuple, space.draw(_ATTEMPTS, rng).tolist())]
-    refused: SpecError | None = None
-    for row in rows:
+    if not uses_all_variables(space.spec):
+        raise NotSeparableError("which variables are used hangs on what is chosen")
+    symbols = frozenset(d for d, dim in enumerate(space.dims) if dim.is_whole and len(dim) > 1)
+    while True:
         try:
-            count(expand(space.spec_of(row)))
-            return row
+            parts = _Walk(space, symbols).parts()
+        except _DecideError as error:
+            symbols -= error.dims  # fewer each time
+            continue
+        _verify(space, parts)
+        return parts
+
+
+class _Walk:
+    """All parts, one after the other, with certain dimensions as symbols."""
+
+    def __init__(self, space: Space, symbols: frozenset[int]) -> None:
+        self.space = space
+        self.symbols = sorted(symbols)
+        self.tried = {d for d, dim in enumerate(space.dims) if d not in symbols and len(dim) > 1}
+        self.base = _readable(space)
+        rows = max((len(space.dims[d]) for d in symbols), default=1)
+        self.table = Table(rows, is_sample=True)
+        self.columns = {
+            d: self.table.add(np.resize(np.array(space.dims[d].values, np.int64), rows))
+            for d in self.symbols
+        }
+
+    def parts(self) -> tuple[Part, ...]:
+        spec = self.space.spec
+        handed: tuple[int, ...] = ()  # the dimensions that the shape so far hangs on
+        shapes: dict[Chosen, Shape | None] = {(): spec.input}
+        found, ops, steps = [], 0, 0
+        for name in part_names(spec):
+            dims = tuple(sorted(reaches(spec, name, self.tried) | set(handed)))
+            if math.prod(len(self.space.dims[d]) for d in dims) > MAX_COMBINATIONS:
+                raise NotSeparableError(f"{name} hangs on too many choices at once")
+            places = [dims.index(d) for d in handed]
+            seen: _Looks = {}
+            for chosen in self._combinations(dims):
+                shape = shapes[tuple(chosen[place] for place in places)]
+                picked = dict(zip(dims, chosen, strict=True))
+                seen[chosen] = None if shape is None else self._look(name, picked, shape)
+            part, most = self._tabulate(name, dims, seen)
+            ops += most
+            steps += max((found.part.steps for found in seen.values() if found), default=0)
+            handed, known = _hand_on(dims, seen)
+            shapes = {chosen: known.get(chosen) for chosen in self._combinations(handed)}
+            found.append(part)
+        if ops > MAX_OPS or steps > MAX_STEPS:
+            raise NotSeparableError("some of its networks are refused for their size")
+        if sum(int(part.figures[f].max()) for part in found for f in FIGURES) >= FAR:
+            raise NotSeparableError("its figures are too large")
+        return tuple(found)
+
+    def _combinations(self, dims: Sequence[int]) -> Iterable[Chosen]:
+        return itertools.product(*(range(len(self.space.dims[d])) for d in dims))
+
+    # -- one part, one combination ---------------------------------------------------------------
+
+    def _look(self, name: str, chosen: Mapping[int, int], shape: Shape) -> _Seen | None:
+        """What a part shows for a combination; None where it refuses it, whatever the numbers."""
+        start = len(self.table.undecided)
+        try:
+            return self._expand(name, chosen, shape, self.columns)
+        except SpecError as refused:
+            met = self.table.undecided[start:]
+            decisive = [c for c in met if c.is_mixed][:1] or met
+            if decisive:
+                raise _DecideError(self._dims(*(c.given for c in decisive))) from None
+            self._blame(name, chosen, shape, refused)
+            return None
+
+    def _expand(
+        self, name: str, chosen: Mapping[int, int], shape: Shape, columns: Mapping[int, Any]
+    ) -> _Seen:
+        start = len(self.table.undecided)
+        values = {
+            dim.name: columns[d] if d in columns else dim.values[chosen.get(d, self.base[d])]
+            for d, dim in enumerate(self.space.dims)
+        }
+        spec = self.space.spec.with_values(values, origin="the choice of")
+        part = expand_part(spec, name, shape)
+        return _Seen(part, tuple(self.table.undecided[start:]))
+
+    def _blame(
+        self, name: str, chosen: Mapping[int, int], shape: Shape, refused: SpecError
+    ) -> None:
+        """Find out whether a refusal is for a symbol where a number is needed.
+
+        Raises:
+            _DecideError: with the dimensions whose symbols are refused.
+        """
+        try:
+            self._expand_with(name, chosen, shape, symbols=())
         except SpecError as error:
-            refused = refused or error
-    assert refused is not None
-    raise SpaceError(
-        f"none of {len(rows)} networks of {space.name} can exist; the first one: {refused.message}",
-        mark=refused.mark,
-        hint=refused.hint,
+            if (error.mark, error.message) == (refused.mark, refused.message):
+                return  # plain numbers are refused in the same words
+            raise _DecideError(self.symbols) from None
+        blamed = []
+        for d in self.symbols:
+            try:
+                self._expand_with(name, chosen, shape, symbols=(d,))
+            except SpecError:
+                blamed.append(d)
+        raise _DecideError(blamed or self.symbols) from None
+
+    def _expand_with(
+        self, name: str, chosen: Mapping[int, int], shape: Shape, symbols: Sequence[int]
+    ) -> None:
+        """The part with some of the symbols only, and plain numbers in place of the others."""
+        arrays = {d: np.array(self.space.dims[d].values, np.int64) for d in self.symbols}
+        rows = max((len(arrays[d]) for d in symbols), default=1)
+        given = {
+            self._atom(d): np.resize(values if d in symbols else values[:1], rows)
+            for d, values in arrays.items()
+        }
+        replay = Replay(self.table, rows, given)
+        columns = {d: replay(column) for d, column in self.columns.items()}
+        plain = Shape({axis: replay(size) for axis, size in shape.items()})
+        self._expand(name, chosen, plain, columns)
+
+    def _atom(self, d: int) -> int:
+        return self.symbols.index(d)
+
+    def _dims(self, *atoms: Iterable[int]) -> frozenset[int]:
+        """The dimensions of given atoms."""
+        return frozenset(self.symbols[atom] for some in atoms for atom in some)
+
+    # -- one part, all combinations --------------------------------------------------------------
+
+    def _tabulate(self, name: str, tried: Sequence[int], seen: _Looks) -> tuple[Part, int]:
+        """A part's table, and the most ops that it has."""
+        exist = {chosen: found for chosen, found in seen.items() if found is not None}
+        hangs = [
+            self.table.given(value)
+            for found in exist.values()
+            for value in (*found.figures, *(c.difference for c in found.conditions))
+        ]
+        numbers = sorted(self._dims(*hangs))
+        dims = sorted({*tried, *numbers})
+        lengths = [len(self.space.dims[d]) for d in dims]
+        if math.prod(lengths) > MAX_ENTRIES:
+            raise NotSeparableError(f"{name} hangs on too many numbers at once")
+        grid = np.meshgrid(
+            *(np.array(self.space.dims[d].values, np.int64) for d in numbers), indexing="ij"
+        )
+        rows = math.prod(len(self.space.dims[d]) for d in numbers)
+        replay = Replay(
+            self.table, rows, {self._atom(d): g.ravel() for d, g in zip(numbers, grid, strict=True)}
+        )
+        exists = np.zeros(lengths, np.bool_)
+        figures = {figure: np.zeros(lengths, np.int64) for figure in FIGURES}
+        most = 0
+        for chosen, found in exist.items():
+            for condition in found.conditions:
+                if not replay.agrees(condition):
+                    raise _DecideError(self._dims(condition.given))
+            place = tuple(chosen[tried.index(d)] if d in tried else slice(None) for d in dims)
+            try:
+                *values, ops = replay.table.values(*map(replay, found.figures))
+            except SpecError:
+                raise NotSeparableError("its figures are too large") from None
+            exists[place] = True
+            for figure, value in zip(FIGURES, values, strict=True):
+                figures[figure][place] = value.reshape(exists[place].shape)
+            most = max(most, int(ops.max()))
+        return _without_idle(Part(name, tuple(dims), exists, figures)), most
+
+
+def _readable(space: Space) -> tuple[int, ...]:
+    """A network that can be read as a spec, whether or not it can be built."""
+    first = tuple(0 for _ in space.dims)
+    for row in (first, *map(tuple, space.draw(_READ, np.random.default_rng(0)).tolist())):
+        try:
+            space.spec_of(row)
+        except SpecError:
+            continue
+        return row
+    return first
+
+
+def _hand_on(dims: Sequence[int], seen: _Looks) -> tuple[tuple[int, ...], dict[Chosen, Shape]]:
+    """Which of a part's dimensions the shape hangs on that it hands on, and that shape."""
+    exist = {chosen: found for chosen, found in seen.items() if found is not None}
+
+    def differ(places: Sequence[int]) -> bool:
+        """Whether combinations that are alike in `places` hand on different shapes."""
+        known: dict[Chosen, object] = {}
+        return any(
+            known.setdefault(tuple(chosen[p] for p in places), found.key) != found.key
+            for chosen, found in exist.items()
+        )
+
+    places = list(range(len(dims)))
+    for place in range(len(dims)):
+        if not differ([p for p in places if p != place]):
+            places.remove(place)
+    return (
+        tuple(dims[p] for p in places),
+        {tuple(chosen[p] for p in places): found.part.shape for chosen, found in exist.items()},
     )
-
-
-def _columns(space: Space, base: Sequence[int]) -> frozenset[int]:
-    """The dimensions whose numbers can be put in as symbols, all at once."""
-    whole = [d for d, dim in enumerate(space.dims) if dim.is_whole and len(dim) > 1]
-    if _fits(space, base, frozenset(whole)):
-        return frozenset(whole)
-    alone = frozenset(d for d in whole if _fits(space, base, frozenset({d})))
-    if not _fits(space, base, alone):
-        raise NotSeparableError("its numbers decide together what exists")
-    return alone
-
-
-def _fits(space: Space, base: Sequence[int], columns: frozenset[int]) -> bool:
-    try:
-        _Look(space, base, columns)
-    except SpecError:
-        return False
-    return True
-
-
-class _Look:
-    """The network with symbols in it, for any choice of what cannot be a symbol."""
-
-    def __init__(self, space: Space, base: Sequence[int], columns: frozenset[int]) -> None:
-        self.space, self.base, self.columns = space, base, columns
-        self.rows = max((len(space.dims[d]) for d in columns), default=1)
-        self._known: dict[tuple[tuple[int, int], ...], dict[str, _Seen]] = {}
-        self.parts = tuple(self({}))
-
-    def __call__(self, chosen: Mapping[int, int]) -> dict[str, _Seen]:
-        changed = {d: i for d, i in chosen.items() if i != self.base[d]}
-        key = tuple(sorted(changed.items()))
-        if key not in self._known:
-            self._known[key] = self._look(changed)
-        return self._known[key]
-
-    def _look(self, chosen: Mapping[int, int]) -> dict[str, _Seen]:
-        table = Table(self.rows, is_sample=True)
-        atoms: list[int] = []  # the dimension of each atom that is given
-        values: dict[str, Any] = {}
-        for d, dim in enumerate(self.space.dims):
-            if d in self.columns:
-                values[dim.name] = table.add(np.resize(np.array(dim.values, np.int64), self.rows))
-                atoms.append(d)
-            else:
-                values[dim.name] = dim.values[chosen.get(d, self.base[d])]
-
-        def dims(origins: frozenset[int]) -> frozenset[int]:
-            return frozenset(atoms[atom] for atom in origins)
-
-        starts: list[tuple[str, int]] = []
-        graph = expand(
-            self.space.spec.with_values(values, origin="the choice of"),
-            entering=lambda part: starts.append((part, len(table.undecided))),
-        )
-        ends = [start for _, start in starts[1:]] + [len(table.undecided)]
-        costed = count(graph).by_stage()
-        counted = table.undecided[ends[-1] :]  # conditions that counting met, in whichever part
-        found = {}
-        for (name, start), end in zip(starts, ends, strict=True):
-            part = costed.get(name, CostTable(()))
-            hangs = [table.given(getattr(part, figure)) for figure in FIGURES]
-            conditions = frozenset[int]().union(*table.undecided[start:end], *counted)
-            node = next(node for node in graph.nodes if node.id == name)
-            assert isinstance(node, CallNode)
-            found[name] = _Seen(
-                dims(frozenset[int]().union(*hangs)), dims(conditions),
-                frozenset((axis, _key(table, size)) for axis, size in node.outputs[0].items()),
-            )  # fmt: skip
-        return found
-
-
-def _key(table: Table, size: Any) -> object:
-    """Equal for sizes that are the same for all networks, whatever their numbers are."""
-    if not isinstance(size, Column):
-        return size
-    atoms = {atom for monomial in size.terms for atom in monomial}
-    if any(table.origins[atom] != {atom} for atom in atoms):
-        return object()  # computed from others, and perhaps in another way elsewhere
-    return frozenset(size.terms.items())
-
-
-def _dims(space: Space, look: _Look, name: str, own: Sequence[int]) -> tuple[set[int], set[int]]:
-    """The numbers that a part hangs on, and what of `own` the shape hangs on that it hands on."""
-    lengths = [len(space.dims[d]) for d in own]
-    if math.prod(lengths) > MAX_COMBINATIONS:
-        raise NotSeparableError(f"{name} hangs on too many choices at once")
-    dims: set[int] = set()
-    shapes: dict[tuple[int, ...], object] = {}
-    for chosen in itertools.product(*map(range, lengths)):
-        try:
-            seen = look(dict(zip(own, chosen, strict=True)))[name]
-        except SpecError:
-            raise NotSeparableError("some of its choices do not go together") from None
-        dims |= seen.dims | seen.conditions
-        shapes[chosen] = seen.shape
-    matters = {
-        d
-        for place, d in enumerate(own)
-        if any(
-            shapes[chosen] != shapes[(*chosen[:place], 0, *chosen[place + 1 :])]
-            for chosen in shapes
-        )
-    }
-    return dims, matters
-
-
-def _tabulate(
-    space: Space, base: Sequence[int], name: str, dims: Sequence[int], columns: frozenset[int]
-) -> Part:
-    """A part's figures for every combination of the dimensions that it hangs on."""
-    lengths = [len(space.dims[d]) for d in dims]
-    if math.prod(lengths) > MAX_ENTRIES:
-        raise NotSeparableError(f"{name} hangs on too many numbers at once")
-    figures = {figure: np.zeros(lengths, np.int64) for figure in FIGURES}
-    numbers = [d for d in dims if d in columns]
-    others = [d for d in dims if d not in columns]
-    grids = np.meshgrid(*(np.array(space.dims[d].values, np.int64) for d in numbers), indexing="ij")
-    flat = [grid.ravel() for grid in grids]
-    for chosen in itertools.product(*(range(len(space.dims[d])) for d in others)):
-        values = space.values(base)
-        values |= {space.dims[d].name: space.dims[d].values[i] for d, i in _pairs(others, chosen)}
-        place = tuple(chosen[others.index(d)] if d in others else slice(None) for d in dims)
-        try:
-            found = list(_count(space, name, values, numbers, flat))
-        except SpecError:
-            raise NotSeparableError("some of its numbers do not go together") from None
-        for figure, parts in zip(FIGURES, zip(*found, strict=True), strict=True):
-            shape = [len(space.dims[d]) for d in numbers]
-            figures[figure][place] = np.concatenate(parts).reshape(shape)
-    return _without_idle(Part(name, tuple(dims), figures))
-
-
-def _pairs(dims: Sequence[int], chosen: Sequence[int]) -> Iterator[tuple[int, int]]:
-    return zip(dims, chosen, strict=True)
-
-
-def _count(
-    space: Space,
-    name: str,
-    values: dict[str, Any],
-    numbers: Sequence[int],
-    flat: Sequence[NDArray[np.int64]],
-) -> Iterator[list[NDArray[np.int64]]]:
-    """One part's figures, piece by piece, with the numbers of `flat` in their places."""
-    total = len(flat[0]) if flat else 1
-    for start in range(0, total, CHUNK):
-        table = Table(min(CHUNK, total - start))
-        for d, column in zip(numbers, flat, strict=True):
-            values[space.dims[d].name] = table.add(column[start : start + CHUNK])
-        graph = expand(space.spec.with_values(values, origin="the choice of"))
-        part = count(graph).by_stage().get(name, CostTable(()))
-        yield table.values(*(getattr(part, figure) for figure in FIGURES))
 
 
 def _without_idle(part: Part) -> Part:
     """The part without dimensions along which nothing changes."""
-    dims, figures = list(part.dims), dict(part.figures)
+    dims, exists, figures = list(part.dims), part.exists, dict(part.figures)
     for axis in reversed(range(len(dims))):
-        if all(bool((f == f.take([0], axis)).all()) for f in figures.values()):
+        arrays = (exists, *figures.values())
+        if all(bool((array == array.take([0], axis)).all()) for array in arrays):
+            exists = np.asarray(exists.take(0, axis), np.bool_)
             figures = {name: np.asarray(f.take(0, axis), np.int64) for name, f in figures.items()}
             del dims[axis]
-    return Part(part.name, tuple(dims), figures)
+    return Part(part.name, tuple(dims), exists, figures)
 
 
 def _verify(space: Space, parts: Sequence[Part]) -> None:
     """Compare with the networks themselves, drawn at random: a sum that is wrong is none."""
     numbers_only = all(dim.is_whole for dim in space.dims)
     rows = space.draw(_CHECKED if numbers_only else _CHECKED // 8, np.random.default_rng(1))
-    exact = evaluate(space, rows)
-    for figure in FIGURES:
-        total = sum_of(parts, figure, rows)
-        if not exact.exists.all() or not np.array_equal(total, getattr(exact, figure)):
+    exact, found = evaluate(space, rows), figures_of(parts, rows)
+    for figure in ("exists", *FIGURES):
+        mine, true = getattr(found, figure), getattr(exact, figure)
+        if not np.array_equal(mine[exact.exists], true[exact.exists]) or (
+            figure == "exists" and not np.array_equal(mine, true)
+        ):
             raise NotSeparableError("its parts do not add up")
 
 
-def sum_of(parts: Sequence[Part], figure: Figure, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A figure of networks, as the sum over parts."""
-    total = np.zeros(len(rows), np.int64)
+def figures_of(parts: Sequence[Part], rows: NDArray[np.int64]) -> Figures:
+    """What networks cost, as the sum over parts."""
+    exists = np.ones(len(rows), np.bool_)
+    total = {figure: np.zeros(len(rows), np.int64) for figure in FIGURES}
     for part in parts:
-        total += part.figures[figure][tuple(rows[:, d] for d in part.dims)]
-    return total
+        places = tuple(rows[:, d] for d in part.dims)
+        exists &= part.exists[places]
+        for figure in FIGURES:
+            total[figure] += part.figures[figure][places]
+    return Figures(exists, **total)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from archspec.search.candidate import MESSAGE
 from archspec.search.choose import choose, complete, finalist_records, front
 from archspec.search.errors import StudyError
 from archspec.search.objectives import OBJECTIVES, Objective
 from archspec.search.record import Network, Record, State, TrialRecord
+from archspec.search.retries import is_cut, lost, place_of
 from archspec.search.samplers.history import OUTCOME, retry_of
-from archspec.search.storage import PLAN, is_cut
+from archspec.search.storage import PLAN
 
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "complete",
@@ -27,8 +30,12 @@ _STATES: dict[TrialState, State] = {
 PACKAGES = ("torch", "optuna", "numpy", "kornia", "lightning-fabric")
 
 
-def trial_record(trial: FrozenTrial) -> TrialRecord:
-    """One trial as plain data."""
+def trial_record(trial: FrozenTrial, lost: Collection[int] = ()) -> TrialRecord:
+    """One trial as plain data.
+
+    Args:
+        lost: the places of networks that were given up.
+    """
     attrs = trial.user_attrs
     scores = {
         key.removeprefix("score:"): float(value)
@@ -42,9 +49,22 @@ def trial_record(trial: FrozenTrial) -> TrialRecord:
         tuple(trial.values) if trial.state == TrialState.COMPLETE else (),
         dict(trial.params), attrs.get("flops"), attrs.get("params"), scores,
         {step: v for step, v in trial.intermediate_values.items() if math.isfinite(v)},
-        seconds, attrs.get(OUTCOME) or ("interrupted" if is_cut(trial) else None),
+        seconds, attrs.get(OUTCOME) or _cut(trial, lost),
         None if started is None else started.isoformat(timespec="seconds"), retry_of(trial),
     )  # fmt: skip
+
+
+def _cut(trial: FrozenTrial, lost: Collection[int]) -> str | None:
+    if not is_cut(trial):
+        return None
+    return "killed" if place_of(trial) in lost else "interrupted"
+
+
+def faults(study: Study) -> list[str]:
+    """What went wrong with failed trials, each fault once, the most frequent first."""
+    trials = study.get_trials(deepcopy=False, states=[TrialState.FAIL])
+    counts = Counter(str(t.user_attrs[MESSAGE]) for t in trials if OUTCOME in t.user_attrs)
+    return [f"{fault} (×{n})" if n > 1 else fault for fault, n in counts.most_common()]
 
 
 def objectives_of(names: Sequence[str]) -> tuple[Objective, ...]:
@@ -67,7 +87,10 @@ def record(study: Study) -> Record:
     objectives = objectives_of(settings["objectives"])
     winner, rule = choose(study, objectives, plan["finalists"])
     several = len(objectives) > 1
-    trials = tuple(trial_record(trial) for trial in study.get_trials(deepcopy=False))
+    found = study.get_trials(deepcopy=False)
+    given_up = lost(found)
+    # a process that died while a network was chosen leaves a trial of nothing
+    trials = tuple(trial_record(t, given_up) for t in found if t.params or not is_cut(t))
     return Record(
         name=study.study_name,
         space=settings["space"],

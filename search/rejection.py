@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
 from archspec.search.budgets import Budget, Figure
 from archspec.search.errors import BudgetError
-from archspec.search.evaluate import Figures, evaluate
+from archspec.search.evaluate import FIGURES, Figures, evaluate
 from archspec.search.feasibility import FeasibleSet
+from archspec.search.ranges import Ints
 from archspec.search.space import Rows, Space
 
-SMALL = 1 << 15
-"""Spaces up to this size are looked at whole."""
+SMALL = 1 << 17
+"""Spaces up to this size are looked at whole, if that can be done in time."""
 DRAWS = 1 << 18
-"""Networks that are drawn for the estimate, unless time runs out before."""
-SECONDS = 5.0
-_BATCH = 1 << 12
+"""Networks that are drawn for the estimate at most."""
+SECONDS = 6.0
+"""For looking at a space, or at networks drawn from it."""
+_KINDS = 64
+"""Choices other than numbers, up to which thousands of networks are counted together."""
+_BATCHES = 8
+"""Batches that are drawn for one sample."""
 
 
 class DrawnSet(FeasibleSet):
@@ -31,68 +37,94 @@ class DrawnSet(FeasibleSet):
         self.space, self.budget = space, budget
         self.reason = reason
         """Why the costs are not known as a sum."""
-        self.is_exact = space.size <= SMALL
+        kinds = math.prod(len(dim) for dim in space.dims if not dim.is_whole)
+        self.affordable = 1 << 12 if kinds <= _KINDS else 1 << 7
         rng = np.random.default_rng(0)
+        rows = rng.permutation(space.all_rows()) if space.size <= SMALL else None
+        self._seen, self._figures = self._look_at(rows, rng)
+        self.drawn = len(self._seen)
+        self.is_exact = rows is not None and self.drawn == space.size
         if self.is_exact:
-            self._seen = space.all_rows()
-            self._figures = evaluate(space, self._seen)
-        else:
-            self._seen, self._figures = self._look_at(rng)
+            self.affordable = FeasibleSet.affordable
+            order = np.argsort(self._number(self._seen))
+            self._seen, self._figures = self._seen[order], self._figures.at(order)
         inside = self._figures.within(budget)
         self._known: Rows = self._seen[inside]
-        drawn, hits = len(inside), int(inside.sum())
-        low, high = wilson(hits, drawn)
-        if self.is_exact:
-            low = high = hits / max(drawn, 1)
-        self.drawn = drawn
-        self.count = hits if self.is_exact else round(space.size * hits / max(drawn, 1))
+        hits = int(inside.sum())
+        share = hits / self.drawn
+        low, high = (share, share) if self.is_exact else wilson(hits, self.drawn)
+        self.count = hits if self.is_exact else round(space.size * share)
         self.interval = (round(space.size * low), round(space.size * high))
 
-    def _look_at(self, rng: np.random.Generator) -> tuple[Rows, Figures]:
-        rows: list[Rows] = []
+    def _look_at(self, rows: Rows | None, rng: np.random.Generator) -> tuple[Rows, Figures]:
+        """All of `rows`, or networks that are drawn, as far as time allows."""
+        seen: list[Rows] = []
         found: list[Figures] = []
-        start, size = time.monotonic(), 64
-        while sum(len(part) for part in rows) < DRAWS and time.monotonic() - start < SECONDS:
-            batch = self.space.draw(size, rng)
-            rows.append(batch)
+        start, size, total = time.monotonic(), 64, 0
+        limit = DRAWS if rows is None else len(rows)
+        while total < limit and (not total or time.monotonic() - start < SECONDS):
+            began = time.monotonic()
+            size = min(size, limit - total)
+            batch = self.space.draw(size, rng) if rows is None else rows[total : total + size]
+            seen.append(batch)
             found.append(evaluate(self.space, batch))
-            # networks that are told apart one by one are slow; whole batches are fast
-            size = min(_BATCH * 8, size * 2)
+            total += size
+            if time.monotonic() - began < SECONDS / 8:
+                size *= 2
         joined = Figures(
-            *(np.concatenate([getattr(f, name) for f in found])
-              for name in ("exists", "flops", "params"))
-        )  # fmt: skip
-        return np.concatenate(rows), joined
+            np.concatenate([figures.exists for figures in found]),
+            **{name: np.concatenate([getattr(f, name) for f in found]) for name in FIGURES},
+        )
+        return np.concatenate(seen), joined
 
     def sample(self, n: int, rng: np.random.Generator, *, stratified: bool = True) -> Rows:
         known = self._known if self.is_exact else self._draw(n, rng)
         if not len(known):
-            raise BudgetError(f"no network of {self.space.name} was found inside {self.budget}")
+            raise BudgetError(self._none())
         if not stratified:
             return known[rng.integers(0, len(known), n)]
-        # as in the counted set, but by the widest spread that was seen: the first number
+        # as in a counted set, but by the first number, which is a width in most spaces
         first = next((d for d, dim in enumerate(self.space.dims) if dim.is_whole), 0)
-        strata = np.unique(known[:, first])
-        chosen = rng.choice(strata, n)
-        order = np.argsort(known[:, first], kind="stable")
-        ordered = known[order, first]
-        starts = np.searchsorted(ordered, chosen, "left")
-        stops = np.searchsorted(ordered, chosen, "right")
-        return known[order[rng.integers(starts, stops)]]
+        known = known[np.argsort(known[:, first], kind="stable")]
+        strata, starts, counts = np.unique(known[:, first], return_index=True, return_counts=True)
+        chosen = rng.integers(0, len(strata), n)
+        picked: Rows = known[starts[chosen] + rng.integers(0, counts[chosen])]
+        return picked
 
     def _draw(self, n: int, rng: np.random.Generator) -> Rows:
-        """Fresh networks inside, at least `n` unless they are very rare; and those known."""
-        kept = [self._known]
-        total, start = 0, time.monotonic()
-        while total < n and time.monotonic() - start < SECONDS:
-            batch = self.space.draw(_BATCH, rng)
-            inside = batch[evaluate(self.space, batch).within(self.budget)]
-            kept.append(inside)
-            total += len(inside)
-        return np.concatenate(kept[1:] if total >= n else kept)
+        """Fresh networks inside, `n` or more where they are not too rare; then the known as well.
+
+        What comes out hangs on `rng` alone, not on time, unless too few are found.
+        """
+        kept: list[Rows] = []
+        for batch in self._batches(rng):
+            kept.append(batch[self.contains(batch)])
+            if sum(map(len, kept)) >= n:
+                return np.asarray(np.concatenate(kept), np.int64)
+        return np.asarray(np.concatenate([*kept, self._known]), np.int64)
+
+    def _batches(self, rng: np.random.Generator) -> Iterator[Rows]:
+        for _ in range(_BATCHES):
+            yield self.space.draw(self.affordable, rng)
+
+    def rows(self, numbers: Ints) -> Rows:
+        if not self.is_exact:
+            raise IndexError("the networks of an estimated set have no numbers")
+        known: Rows = self._known[self._numbered(numbers)]
+        return known
+
+    @property
+    def is_void(self) -> bool:
+        return not bool(self._figures.exists.any())
 
     def figures(self, rows: Rows) -> Figures:
+        if self.is_exact:
+            return self._figures.at(self._number(rows))
         return evaluate(self.space, rows)
+
+    def _number(self, rows: Rows) -> Ints:
+        """The places of networks in a space that was looked at whole."""
+        return np.asarray(np.ravel_multi_index(tuple(rows.T), self.space.lengths), np.int64)
 
     def extremes(self, figure: Figure) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The cheapest and dearest that were seen, made cheaper and dearer hole by hole."""
@@ -103,7 +135,8 @@ class DrawnSet(FeasibleSet):
         return low, high
 
     def _improve(self, row: Rows, figure: Figure, sign: int) -> tuple[int, ...]:
-        for _ in range(10):
+        start = time.monotonic()
+        while not self.is_exact and time.monotonic() - start < SECONDS / 2:
             before = row
             for d, length in enumerate(self.space.lengths):
                 tries = np.repeat(row[None], length, axis=0)

@@ -21,6 +21,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from archspec.document import check_hole
+from archspec.errors import brief
 from archspec.search.errors import SpaceError
 from archspec.source import Node, is_hole
 from archspec.spec import Hole, Spec, as_spec
@@ -32,6 +34,7 @@ LEVELS = 65
 """Values that stand for a range of real numbers without a step, evenly spaced, both ends in it."""
 MAX_VALUES = 10_000
 """Of one dimension."""
+_LARGE = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,31 @@ class Dimension:
     @cached_property
     def is_whole(self) -> bool:
         """Whether every value is a whole number, with which costs are computed in one go."""
-        return all(isinstance(value, int) and not isinstance(value, bool) for value in self.values)
+        return all(type(value) is int and abs(value) < _LARGE for value in self.values)
 
     @cached_property
     def is_ordered(self) -> bool:
         """Whether the values are numbers, so that some are nearer to each other than others."""
-        return all(
-            isinstance(value, int | float) and not isinstance(value, bool) for value in self.values
-        )
+        return all(type(value) in (int, float) and abs(value) < _LARGE for value in self.values)
 
     @cached_property
     def labels(self) -> tuple[Any, ...]:
-        """The values as storages and tables hold them: numbers and words, the rest as JSON."""
-        return tuple(
-            value if isinstance(value, str | int | float | bool | None) else json.dumps(value)
-            for value in self.values
-        )
+        """The values as storages and tables hold them, no two of them equal.
+
+        Numbers and words as they are, the rest as JSON; 1 beside true, and 1.0 beside 1, too.
+        """
+        found: dict[Any, None] = {}
+        for value in self.values:
+            label = value if isinstance(value, str | int | float | None) else json.dumps(value)
+            while label in found:
+                label = f"{label!r}" if isinstance(label, str) else json.dumps(label)
+            found[label] = None
+        return tuple(found)
+
+    @cached_property
+    def places(self) -> dict[Any, int]:
+        """The place of each label among the values."""
+        return {label: place for place, label in enumerate(self.labels)}
 
     def __len__(self) -> int:
         return len(self.values)
@@ -110,10 +122,12 @@ class Space:
         """
         found = []
         for dim in self.dims:
-            if dim.name not in choices or choices[dim.name] not in dim.labels:
-                given = choices.get(dim.name, "nothing")
-                raise SpaceError(f"{dim.name} cannot be {given!r} in {self.name}")
-            found.append(dim.labels.index(choices[dim.name]))
+            if dim.name not in choices:
+                raise SpaceError(f"{dim.name} is not given; {self.name} has {dim.name} left open")
+            place = dim.places.get(choices[dim.name])
+            if place is None:
+                raise SpaceError(f"{dim.name} cannot be {brief(choices[dim.name])} in {self.name}")
+            found.append(place)
         return tuple(found)
 
     def spec_of(self, row: Sequence[int], name: str | None = None) -> Spec:
@@ -134,33 +148,45 @@ class Space:
 
 
 def _dimension(hole: Hole) -> Dimension:
-    content: dict[str, Any] = hole.node.plain()
+    check_hole(hole.node)  # one inside a choice was not looked at before
+    content: dict[str, Any] = hole.node.value
+    step, log = (node.plain() if (node := content.get(key)) else None for key in ("step", "log"))
     if "choice" in content:
-        values = list(_alternatives(hole))
-        kept: list[Any] = []
-        for value in values:
-            if not any(type(value) is type(other) and value == other for other in kept):
-                kept.append(value)
-        return _checked(Dimension(hole.name, "choice", tuple(kept)), hole)
+        options = content["choice"].children()
+        _refuse_many(hole, sum(_ways(option) for option in options))
+        values = [value for option in options for value in _filled(option, hole)]
+        kept = {json.dumps(value): value for value in values}  # 1, true and 1.0 are three values
+        return Dimension(hole.name, "choice", tuple(kept.values()))
     kind: Literal["int", "float"] = "int" if "int" in content else "float"
-    low, high = content[kind]
-    step, log = content.get("step"), bool(content.get("log", False))
+    low, high = content[kind].plain()
     if log and low <= 0:
         raise SpaceError(f"{hole.name}: 'log' needs values above 0", mark=hole.node.mark)
+    _refuse_many(hole, _length(hole.node))
+    return Dimension(hole.name, kind, tuple(_range(kind, low, high, step, bool(log))), bool(log))
+
+
+def _range(
+    kind: Literal["int", "float"], low: float, high: float, step: float | None, log: bool
+) -> Iterator[float]:
     if kind == "int":
-        count = (high - low) // (step or 1) + 1
-        if count > MAX_VALUES:
-            raise _too_many(hole, count)
-        return Dimension(hole.name, kind, tuple(range(low, high + 1, step or 1)), log)
+        return iter(range(int(low), int(high) + 1, int(step or 1)))
     if step:
-        count = math.floor((high - low) / step + 1e-9) + 1
-        if count > MAX_VALUES:
-            raise _too_many(hole, count)
-        return Dimension(hole.name, kind, tuple(_tidy(low + i * step) for i in range(count)), log)
+        steps = math.floor((high - low) / step + 1e-9)
+        return (_tidy(low + i * step) for i in range(steps + 1))
     if low == high:
-        return Dimension(hole.name, kind, (float(low),), log)
+        return iter((float(low),))
     space = np.geomspace if log else np.linspace
-    return Dimension(hole.name, kind, tuple(_tidy(x) for x in space(low, high, LEVELS)), log)
+    return iter(dict.fromkeys(_tidy(x) for x in space(low, high, LEVELS)))
+
+
+def _length(node: Node) -> int:
+    """How many values a range has."""
+    kind = "int" if "int" in node.value else "float"
+    low, high = node.value[kind].plain()
+    step = node.value["step"].plain() if "step" in node.value else None
+    if kind == "float" and step is None:
+        return LEVELS
+    return int(math.floor((high - low) / (step or 1) + 1e-9)) + 1
 
 
 def _tidy(value: float) -> float:
@@ -168,16 +194,18 @@ def _tidy(value: float) -> float:
     return float(f"{value:.12g}")
 
 
-def _alternatives(hole: Hole) -> Iterator[Any]:
-    """The choices as plain values; a hole inside a choice gives one alternative per value."""
-    for option in hole.node.value["choice"].value:
-        for count, value in enumerate(_filled(option, hole), 1):
-            if count > MAX_VALUES:
-                raise _too_many(hole, count)
-            yield value
+def _ways(node: Node) -> int:
+    """How many values a choice stands for; a hole inside it counts with each of its own."""
+    if is_hole(node):
+        check_hole(node)
+        if "choice" not in node.value:
+            return _length(node)
+        return sum(_ways(option) for option in node.value["choice"].children())
+    return math.prod(_ways(child) for child in node.children())
 
 
 def _filled(node: Node, hole: Hole) -> Iterator[Any]:
+    """The values that a choice stands for, as plain ones."""
     if is_hole(node):
         yield from _dimension(Hole(hole.path, node)).values
     elif isinstance(node.value, dict):
@@ -191,15 +219,10 @@ def _filled(node: Node, hole: Hole) -> Iterator[Any]:
         yield node.value
 
 
-def _checked(dim: Dimension, hole: Hole) -> Dimension:
-    if len(dim) > MAX_VALUES:
-        raise _too_many(hole, len(dim))
-    return dim
-
-
-def _too_many(hole: Hole, count: int) -> SpaceError:
-    return SpaceError(
-        f"{hole.name} may take {count:,} values or more; at most {MAX_VALUES:,} are searched",
-        mark=hole.node.mark,
-        hint="give it a larger 'step'",
-    )
+def _refuse_many(hole: Hole, count: int) -> None:
+    if count > MAX_VALUES:
+        raise SpaceError(
+            f"{hole.name} may take {count:,} values; at most {MAX_VALUES:,} are searched",
+            mark=hole.node.mark,
+            hint="give it a larger 'step'",
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -13,33 +14,45 @@ from typing import TYPE_CHECKING, Any
 from archspec.search.listener import Listener
 
 if TYPE_CHECKING:
+    from rich.console import Group
+
     from archspec.search.plan import Plan
     from archspec.search.record import TrialRecord
 
+STOPPING = "stopping after this step; Ctrl-C again stops at once"
+
 
 class Display(Listener):
-    """Lines about each trial on stderr; on a terminal also what goes on at the moment."""
+    """A line for each trial on stderr; on a terminal also two lines of what goes on now."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         from rich.console import Console
+        from rich.live import Live
+        from rich.spinner import Spinner
 
+        is_terminal = sys.stderr.isatty()
         self._console = Console(
             stderr=True, highlight=False, markup=False, emoji=False,
-            width=None if sys.stderr.isatty() else 120,
+            force_terminal=is_terminal, width=None if is_terminal else 10_000,
         )  # fmt: skip
-        self._status: Any = None
+        self._spinner = Spinner("dots")
         self._quiet = quiet
         self._plan: Plan | None = None
-        self._began = time.monotonic()
-        self._done = self._before = 0
+        self._pace = Pace()
         self._best: float | None = None
-        self._trial = self._epoch = ""
+        self._doing = ""
+        self._epoch = (0, 0.0)
         self._steps = (0, 0)
+        self.is_training = False
+        """Whether a question whether to stop is about to be asked, at the next step."""
+        self.is_stopping = False
+        self._live = Live(
+            console=self._console, get_renderable=self._now, transient=True, refresh_per_second=5,
+        ) if is_terminal else None  # fmt: skip
 
     def __enter__(self) -> Display:
-        if self._console.is_terminal:
-            self._status = self._console.status("")
-            self._status.start()
+        if self._live is not None:
+            self._live.start()
         return self
 
     def __exit__(
@@ -48,27 +61,32 @@ class Display(Listener):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._status is not None:
-            self._status.stop()
+        if self._live is not None:
+            self._live.stop()
 
     def stopping(self) -> None:
-        self._say("stopping after this step; press Ctrl-C again to stop at once")
+        """Say that Ctrl-C was understood. Called by a signal's handler: it may not print."""
+        self.is_stopping = True
+        if self._live is None:
+            os.write(sys.stderr.fileno(), f"{STOPPING}\n".encode())
 
     # -- what is heard -----------------------------------------------------------------------------
 
     def busy(self, what: str) -> None:
-        self._show(what)
+        self.is_training = False
+        self._doing, self._epoch, self._steps = what, (0, 0.0), (0, 0)
 
     def note(self, text: str) -> None:
-        self._say(text)
+        self._console.print(text)
 
     def resumed(self, finished: int, again: int) -> None:
-        more = f"; {again} that were cut are run again" if again else ""
-        self._say(f"going on with a study of {finished} finished trials{more}")
+        more = f"; {again} that were cut go on" if again else ""
+        trials = "1 finished trial" if finished == 1 else f"{finished:,} finished trials"
+        self.note(f"going on with a study of {trials}{more}")
 
     def planned(self, plan: Plan) -> None:
-        self._plan, self._began, self._before = plan, time.monotonic(), plan.finished
-        self._done = plan.finished
+        self._plan = plan
+        self._pace = Pace(plan.trials, plan.finished, plan.finalists, plan.seconds)
         if not self._quiet:
             from archspec.cli.tables_search import plan_table
 
@@ -77,63 +95,132 @@ class Display(Listener):
     def began(self, number: int, choices: Mapping[str, Any], cost: Mapping[str, int]) -> None:
         from archspec.cli.tables import giga
 
-        self._trial = f"trial {number}, {giga(cost['flops'])} FLOPs"
-        self._epoch, self._steps = "", (0, 0)
-        self._update()
+        self._begin(f"trial {number}, {giga(cost['flops'])} FLOPs")
 
     def step(self, step: int, steps: int) -> None:
         self._steps = (step, steps)
-        self._update()
 
     def epoch(self, number: int, epoch: int, accuracy: float) -> None:
-        self._epoch = f", epoch {epoch}: {accuracy:.1%}"
-        self._steps = (0, 0)
-        self._update()
+        self._epoch, self._steps = (epoch, accuracy), (0, 0)
 
     def ended(self, trial: TrialRecord, finished: int, best: float | None) -> None:
         from archspec.cli.tables_search import trial_line
 
-        self._done, self._best = finished, best
         assert self._plan is not None
-        self._say(trial_line(trial, self._plan.settings.objectives))
-        self._trial = ""
-        self._update()
+        self._pace.ended(trial, finished)
+        self._best = best
+        self._doing = "choosing the next network"
+        self._line(trial_line(trial, self._plan.settings.objectives))
 
     def finalist(self, number: int, place: int, places: int, seed: int) -> None:
-        self._trial = f"finalist {place} of {places} (trial {number}, seed {seed})"
-        self._epoch, self._steps = "", (0, 0)
-        self._update()
+        self._pace.finalist(place, places)
+        self._begin(f"finalist {place} of {places} (trial {number}, fresh seed {seed})")
 
     def finalist_ended(self, number: int, seed: int, accuracy: float | None) -> None:
         shown = "failed" if accuracy is None else f"{accuracy:.1%}"
-        self._say(f"trial {number:>4}  again with seed {seed}: {shown}")
+        self._line(f"trial {number:>4}  again with seed {seed}: {shown}")
 
     # -- how it looks ------------------------------------------------------------------------------
 
-    def _say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True)
+    def _begin(self, what: str) -> None:
+        self._doing, self._epoch, self._steps = what, (0, 0.0), (0, 0)
+        self.is_training = True
 
-    def _show(self, text: str) -> None:
-        if self._status is not None:
-            self._status.update(text)
+    def _line(self, text: str) -> None:
+        """One line, cut at the edge of a terminal."""
+        self._console.print(text, no_wrap=True, overflow="ellipsis")
 
-    def _update(self) -> None:
-        if self._status is None or self._plan is None:
-            return
-        plan = self._plan
-        step, steps = self._steps
-        now = f"{self._trial}{self._epoch}" + (f", step {step} of {steps}" if step else "")
-        parts = [f"{self._done} of {plan.trials} trials", now]
+    def _now(self) -> Group:
+        """What goes on now; asked several times a second."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        row = Table.grid(padding=(0, 1))
+        row.add_column(width=1)
+        row.add_column(no_wrap=True, overflow="ellipsis")
+        row.add_row(self._spinner, Text(self._what()))
+        lines: list[Any] = [row]
+        if self._plan is not None:
+            lines.append(Text(self._summary(), style="dim", no_wrap=True, overflow="ellipsis"))
+        return Group(*lines)
+
+    def _what(self) -> str:
+        """`trial 3, 795 K FLOPs · epoch 2 of 4, step 12 of 45 · 88.1% before`."""
+        parts = [self._doing]
+        if self.is_training and self._plan is not None:
+            step, steps = self._steps
+            epoch, accuracy = self._epoch
+            if step:
+                parts.append(f"epoch {epoch + 1} of {self._plan.epochs}, step {step} of {steps}")
+            if epoch:
+                parts.append(f"{accuracy:.1%} after epoch {epoch}")
+        if self.is_stopping:
+            parts.insert(0, STOPPING)
+        return " · ".join(parts)
+
+    def _summary(self) -> str:
+        """`3 of 12 trials · best accuracy 94.4% · 120 trials/h · 4 min left`."""
+        assert self._plan is not None
+        parts = [f"{self._pace.done:,} of {self._plan.trials:,} trials"]
         if self._best is not None:
             from archspec.cli.tables_search import value_text
 
-            parts.append(f"best {value_text(plan.settings.objectives[0], self._best)}")
-        tried = self._done - self._before
+            objective = self._plan.settings.objectives[0]
+            parts.append(f"best {objective} {value_text(objective, self._best)}")
+        if (rate := self._pace.per_hour()) is not None:
+            parts.append(f"{rate:,.0f} trials/h" if rate >= 10 else f"{rate:.1f} trials/h")
+        if (left := self._pace.left()) is not None:
+            parts.append(f"about {duration(left)} left")
+        return "  " + " · ".join(parts)
+
+
+class Pace:
+    """How fast a search goes, and how long it is going to take."""
+
+    def __init__(
+        self, trials: int = 0, done: int = 0, finalists: int = 0, seconds: float | None = None
+    ) -> None:
+        self.done = done
+        self._trials, self._before, self._finalists = trials, done, finalists
+        self._planned = seconds
+        self._began = self._since = time.monotonic()
+        self._whole: list[float] = []
+        self._place: tuple[int, int] | None = None
+        self._first = 1
+        self._rate: float | None = None
+
+    def ended(self, trial: TrialRecord, finished: int) -> None:
+        self.done = finished
+        if trial.state == "complete" and trial.seconds:
+            self._whole.append(trial.seconds)
+        tried = self.done - self._before
         if tried > 0:
-            rate = tried / (time.monotonic() - self._began) * 3600
-            left = (plan.trials - self._done) / rate * 3600
-            parts.append(f"{rate:.0f} trials/h, {duration(left)} left for the trials")
-        self._show(" · ".join(part for part in parts if part))
+            self._rate = tried / max(time.monotonic() - self._began, 1e-9)
+
+    def finalist(self, place: int, places: int) -> None:
+        if self._place is None:
+            self._since, self._first = time.monotonic(), place
+        self._place = (place, places)
+
+    def per_hour(self) -> float | None:
+        return None if self._rate is None else self._rate * 3600
+
+    def left(self) -> float | None:
+        """Seconds, finalists included; None while nothing is known."""
+        now = time.monotonic()
+        if self._place is not None:
+            place, places = self._place
+            done = place - self._first
+            each = (now - self._since) / done if done else self._each()
+            return None if each is None else each * (places - place + 1)
+        if self._rate is None:
+            return None if self._planned is None else max(0.0, self._planned - now + self._began)
+        return max(0, self._trials - self.done) / self._rate + (self._each() or 0) * self._finalists
+
+    def _each(self) -> float | None:
+        """Of a whole training."""
+        return sum(self._whole) / len(self._whole) if self._whole else None
 
 
 def duration(seconds: float) -> str:
@@ -150,12 +237,16 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def stoppable(display: Display) -> Iterator[Callable[[], bool]]:
-    """A question whether Ctrl-C (or SIGTERM) was given; the second time, it works as ever."""
+    """A question whether Ctrl-C (or SIGTERM) was given.
+
+    While a network is trained, the first one is only noted: the question is asked at the next step.
+    At any other time, and the second time, it raises KeyboardInterrupt as ever.
+    """
     asked = False
 
     def stop(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        if asked or not display.is_training:
             raise KeyboardInterrupt
         asked = True
         display.stopping()

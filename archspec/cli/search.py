@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -115,6 +117,8 @@ def search(
 
     No network outside the budget is trained. Ctrl-C stops at any moment, and the same command goes
     on. The winner is RUNS/STUDY/winner.yaml, beside a report.
+
+    Exit code 1 if there is no winner, since no trial came to its end; 130 after Ctrl-C.
     """
     if context.invoked_subcommand is not None:
         return
@@ -124,24 +128,30 @@ def search(
         )
     from archspec.cli.progress import Display, stoppable
     from archspec.search.searching import run
+    from archspec.search.train.outcomes import Interrupted
 
+    seconds = _seconds(time_limit)
     chosen = load_spec(space, sets)
-    with Display(quiet=json_) as display, stoppable(display) as should_stop:
-        outcome = run(
-            chosen, budget, objective=objective, trials=trials, time_limit=_seconds(time_limit),
-            data=data, limit=limit, study=study, storage=storage, seed=seed, device=device,
-            resolution=resolution, sampler=sampler, epochs=epochs, batch_size=batch_size,
-            precision=precision, finalists=finalists, folder=folder, listener=display,
-            should_stop=should_stop,
-        )  # fmt: skip
+    try:
+        with Display(quiet=json_) as display, stoppable(display) as should_stop:
+            outcome = run(
+                chosen, budget, objective=objective, trials=trials, time_limit=seconds,
+                data=data, limit=limit, study=study, storage=storage, seed=seed, device=device,
+                resolution=resolution, sampler=sampler, epochs=epochs, batch_size=batch_size,
+                precision=precision, finalists=finalists, folder=folder, listener=display,
+                should_stop=should_stop,
+            )  # fmt: skip
+    except (Interrupted, KeyboardInterrupt) as stop:
+        typer.echo(str(stop) or "interrupted; the same command goes on", err=True)
+        raise typer.Exit(130) from None
     if json_:
         facts = outcome.record.to_dict()
         facts |= {
             "folder": str(outcome.folder),
-            "report": str(outcome.report),
+            "report": None if outcome.report is None else str(outcome.report),
             "winner_spec": None if outcome.winner is None else str(outcome.folder / "winner.yaml"),
         }
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        _print_json(facts)
     else:
         from archspec.cli import tables_search
 
@@ -170,27 +180,40 @@ def report(
     if "/" in study or path.is_dir():
         folder, study = path.parent, path.name
     place = folder / check_name(study)
-    opened = store.load_study(study, store.url_of(storage, place))
-    found = record(opened)
+    url = store.url_of(storage, place)
+    with store.messages(store.shown(url)), store.quiet():
+        found = record(store.load_study(study, url))
     if json_:
-        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        _print_json(found.to_dict())
         return
     with busy("drawing"):
         winner = place / "winner.yaml"
-        page = write_report(found, place, load_spec(str(winner)) if winner.is_file() else None)
+        chosen = load_spec(str(winner)) if found.winner is not None and winner.is_file() else None
+        page = write_report(found, place, chosen)
     from archspec.cli import tables_search
 
     tables_search.show_trials(found)
     typer.echo(f"wrote {page} and {page.parent / 'plots'}")
 
 
+def _print_json(facts: dict[str, Any]) -> None:
+    """What is not finite is null: JSON knows no other numbers."""
+    typer.echo(json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return [_finite(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def _seconds(text: str | None) -> float | None:
     """`90s`, `30m`, `2h`, or a plain number of seconds."""
-    import re
-
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", text.strip())
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(s|m|min|h)?", text.strip())
     if match is None:
         raise ArchspecError(f"--time-limit takes a time such as 90s, 30m or 2h, found {text!r}")
     return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2] or "s"]

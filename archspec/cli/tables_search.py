@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -23,7 +24,7 @@ def plan_table(plan: Plan) -> Table:
     """What is going to be done."""
     from archspec.cli.progress import duration
 
-    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     counted = f"{plan.feasible:,}"
@@ -107,24 +108,17 @@ def _short(name: str) -> str:
 def show_trials(record: Record) -> None:
     """The best trials of a study."""
     out = console()
-    states = [trial.state for trial in record.trials]
-    counts = ", ".join(
-        f"{states.count(s)} {s}"
-        for s in ("complete", "pruned", "failed", "running", "waiting")
-        if s in states
-    )
-    out.print(Text.assemble((record.name, "bold"), f"   {record.budget}   {counts or 'no trials'}"))
+    out.print(Text.assemble((record.name, "bold"), f"   {record.budget}   {_counts(record)}"))
     again = {finalist.number: finalist.mean for finalist in record.finalists}
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("trial", *record.objectives, "again", "FLOPs", "params"):
+    for column in ("trial", *record.objectives, *(["again"] if again else []), "FLOPs", "params"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("choices")
     for trial in _best(record)[:SHOWN]:
         mean = again.get(trial.number)
+        shown = ["" if mean is None else f"{mean:.1%}"] if again else []
         table.add_row(
-            str(trial.number),
-            *(value_text(n, v) for n, v in zip(record.objectives, trial.values, strict=True)),
-            "" if mean is None else f"{mean:.1%}",
+            str(trial.number), *_results(record, trial), *shown,
             giga(trial.flops or 0), giga(trial.params or 0), choices_text(trial.choices),
             style="bold" if trial.number == record.winner else None,
         )  # fmt: skip
@@ -132,10 +126,39 @@ def show_trials(record: Record) -> None:
         out.print(table)
 
 
+def _counts(record: Record) -> str:
+    """`3 complete, 1 pruned`; what was cut and run again is told apart from what failed."""
+    cut = {trial.number for trial in record.trials if trial.outcome == "interrupted"}
+    states = [trial.state for trial in record.trials if trial.number not in cut]
+    known = ("complete", "pruned", "failed", "running", "waiting")
+    counts = [f"{states.count(state)} {state}" for state in known if state in states]
+    if cut:
+        counts.append(f"{len(cut)} interrupted")
+    return ", ".join(counts) or "no trials"
+
+
+def _results(record: Record, trial: TrialRecord) -> list[str]:
+    """One for each objective; of a trial that was dropped, where."""
+    if trial.state == "complete":
+        pairs = zip(record.objectives, trial.values, strict=True)
+        return [value_text(name, value) for name, value in pairs]
+    last = max(trial.rungs, default=0)
+    shown = f"{value_text(record.objectives[0], trial.rungs[last])} @{last}" if last else ""
+    return [shown, *("" for _ in record.objectives[1:])]
+
+
 def _best(record: Record) -> list[TrialRecord]:
+    """The winner, the other finalists, and the complete trials, the best of each first."""
     sign = -1 if record.directions[0] == "maximize" else 1
-    complete = [trial for trial in record.trials if trial.state == "complete"]
-    return sorted(complete, key=lambda t: (t.number != record.winner, sign * t.values[0]))
+    again = {finalist.number: finalist.mean for finalist in record.finalists}
+    kept = [t for t in record.trials if t.state == "complete" or t.number in again]
+
+    def key(trial: TrialRecord) -> tuple[float, ...]:
+        mean = again.get(trial.number)
+        value = sign * trial.values[0] if trial.values else 0.0
+        return (trial.number != record.winner, mean is None, -(mean or 0.0), value, trial.number)
+
+    return sorted(kept, key=key)
 
 
 def show_outcome(outcome: Outcome) -> None:
@@ -146,8 +169,9 @@ def show_outcome(outcome: Outcome) -> None:
     if outcome.winner is None or record.winner is None:
         out.print("There is no winner: no trial came to its end.")
     else:
-        out.print(f"Winner: trial {record.winner}, {record.rule}", soft_wrap=True)
         path = outcome.folder / "winner.yaml"
-        out.print(Text.assemble((str(path), "bold"), f"   try: archspec build {path}"))
+        out.print(f"Winner: trial {record.winner}, {record.rule}")
+        out.print(Text.assemble("Its spec: ", (str(path), "bold")), soft_wrap=True)
+        out.print(f"Check it: archspec build {shlex.quote(str(path))}", soft_wrap=True)
     if outcome.report is not None:
-        out.print(f"Report: {outcome.report}")
+        out.print(f"Report: {outcome.report}", soft_wrap=True)

@@ -30,7 +30,8 @@ class Importance:
     n: int
     """Trials that the forest was grown from."""
     r2: float
-    """Share of the variance among trials left out that it explains; 0 is what a mean would."""
+    """Share of the variance among trials left out that it explains; 0 is what a mean would, and
+    below that `of` means nothing."""
     of: Mapping[str, tuple[float, float]]
     """Hole → its share of the error that shuffling adds, 0 to 1 (mean, standard deviation over
     folds); largest first. Noise may make one negative."""

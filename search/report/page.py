@@ -49,7 +49,7 @@ def write(
     drawn: dict[str, Plot | None] = {
         "progress": progress.plot(record),
         "front": front.plot(record),
-        "importance": None if found is None else importance.plot(found),
+        "importance": None if found is None or found.r2 <= 0 else importance.plot(found),
         "scores": scores.plot(record, agreed),
         "curves": curves.plot(record),
     }

@@ -24,7 +24,9 @@ from archspec.search.space import Dimension, Rows, Space
 
 Make: TypeAlias = "Callable[[FeasibleSet, int], BaseSampler]"
 
-_TRIES = 64
+_TRIES = 16
+_LISTED = 1 << 20
+"""Networks of a set that is looked through for those that are left."""
 
 
 def distribution(dim: Dimension) -> BaseDistribution:
@@ -63,11 +65,15 @@ class FeasibleSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
+        if trial.params:
+            return {}  # a trial that is run again has its network already
         return distributions(self.space)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        if not search_space:
+            return {}
         past = history(study, self.space, before=trial.number)
         return self.space.choices(self.propose(past, rng_for(self.seed, past)))
 
@@ -103,12 +109,15 @@ def fresh(
         found = unseen(feasible.sample(n, rng, stratified=stratified), past)
         if len(found):
             return found
-    if feasible.is_exact and feasible.count <= 1 << 20:
-        # what is left is rare: look for it
-        found = unseen(feasible.sample(16 * feasible.count + 64, rng, stratified=False), past)
+    if not feasible.is_exact:
+        raise BudgetError(
+            f"no further network of {feasible.space.name} was found inside {feasible.budget}"
+        )
+    if feasible.count <= _LISTED:  # what is left is rare: look for it
+        found = unseen(feasible.rows(np.arange(feasible.count)), past)
         if len(found):
-            return found[:n]
-    raise BudgetError(f"all {len(past.seen):,} networks inside {feasible.budget} were tried")
+            return found[rng.permutation(len(found))[:n]]
+    raise BudgetError(f"all {feasible.count:,} networks inside {feasible.budget} were tried")
 
 
 def unseen(rows: Rows, past: History) -> Rows:

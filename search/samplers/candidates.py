@@ -2,61 +2,62 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from archspec.search.space import Rows, Space
+from archspec.search.ranges import Ints
+from archspec.search.space import Dimension, Rows, Space
 
 Table = NDArray[np.float64]
 
 
 class Kernels:
-    """For each dimension, how likely each value is to be proposed in place of another.
+    """Around each of some networks, how likely every other one is to be proposed in its place.
 
-    Ordered values by a Gaussian cut to the values there are, others by a chance to change at all.
+    Dimension by dimension: ordered values by a Gaussian cut to the values there are, others by a
+    chance to change at all.
     """
 
-    def __init__(self, space: Space, width: float) -> None:
-        self.space = space
-        self.tables: list[Table] = [
-            _gaussian(positions(dim.values, dim.log), width)
-            if dim.is_ordered and len(dim) > 2
-            else _either(len(dim), width)
-            for dim in space.dims
-        ]
+    def __init__(self, space: Space, width: float, centres: Rows) -> None:
+        """Kernels around `centres`, of a width that is a share of each dimension's range."""
+        self.lengths = space.lengths
+        self._which: list[Ints] = []
+        self._tables: list[Table] = []
+        for d, dim in enumerate(space.dims):
+            found, which = np.unique(centres[:, d], return_inverse=True)
+            self._which.append(which)
+            self._tables.append(_table(dim, found, width))
 
-    @cached_property
-    def _log(self) -> list[Table]:
-        return [np.log(table) for table in self.tables]
+    def __len__(self) -> int:
+        return len(self._which[0])
 
-    @cached_property
-    def _cumulative(self) -> list[Table]:
-        return [np.cumsum(table, axis=1) for table in self.tables]
-
-    def draw(self, around: Rows, rng: np.random.Generator) -> Rows:
-        """For each row, another one near it."""
-        found = np.empty_like(around)
-        for d, cumulative in enumerate(self._cumulative):
-            u = rng.random(len(around))[:, None]
-            found[:, d] = np.minimum((cumulative[around[:, d]] < u).sum(1), len(cumulative) - 1)
+    def draw(self, around: Ints, rng: np.random.Generator) -> Rows:
+        """For each of these centres (by their place), a network near it."""
+        found = np.empty((len(around), len(self._tables)), np.int64)
+        for d, table in enumerate(self._tables):
+            row = self._which[d][around]
+            # one sorted sequence for all rows: the first from 0 to 1, the second from 1 to 2, …
+            ends = np.cumsum(table, axis=1) + np.arange(len(table))[:, None]
+            place = np.searchsorted(ends.ravel(), row + rng.random(len(around)))
+            found[:, d] = np.clip(place - row * table.shape[1], 0, table.shape[1] - 1)
         return found
 
-    def log_density(self, rows: Rows, seen: Rows, prior: float = 1.0) -> NDArray[np.float64]:
-        """The logarithm of a mixture's density at `rows`: one kernel each of `seen`, and the
-        uniform distribution with the weight of `prior` kernels."""
-        log = np.zeros((len(rows), len(seen) + 1))
-        for d, table in enumerate(self._log):
-            log[:, :-1] += table[seen[:, d]][:, rows[:, d]].T
-            log[:, -1] -= np.log(len(table))
+    def log_density(self, rows: Rows, prior: float = 1.0) -> NDArray[np.float64]:
+        """The logarithm of a mixture's density at `rows`: all kernels, and the uniform distribution
+        with the weight of `prior` kernels."""
+        log = np.zeros((len(rows), len(self) + 1))
+        for d, table in enumerate(self._tables):
+            log[:, :-1] += np.log(table)[:, rows[:, d]][self._which[d]].T
+            log[:, -1] -= np.log(table.shape[1])
         log[:, -1] += np.log(prior)
         highest = log.max(axis=1, keepdims=True)
         total = highest[:, 0] + np.log(np.exp(log - highest).sum(axis=1))
-        return np.asarray(total - np.log(len(seen) + prior), np.float64)
+        return np.asarray(total - np.log(len(self) + prior), np.float64)
 
 
-def positions(values: tuple[float, ...], log: bool) -> NDArray[np.float64]:
+def positions(values: Sequence[float], log: bool) -> NDArray[np.float64]:
     """Ordered values from 0 to 1, by their logarithms where that is what they are searched by."""
     found = np.array(values, np.float64)
     found = np.log(found) if log else found
@@ -64,17 +65,16 @@ def positions(values: tuple[float, ...], log: bool) -> NDArray[np.float64]:
     return (found - found.min()) / spread if spread else np.zeros_like(found)
 
 
-def _gaussian(at: NDArray[np.float64], width: float) -> Table:
-    distance = at[:, None] - at[None]
+def _table(dim: Dimension, centres: Ints, width: float) -> Table:
+    """How likely each value (columns) is in place of each of some of them (rows)."""
+    n = len(dim)
+    if not dim.is_ordered or n < 3:
+        change = min(0.5, 2 * width)
+        table = np.full((len(centres), n), change / n)
+        table[np.arange(len(centres)), centres] += 1 - change
+        return table
+    at = positions(dim.values, dim.log)
     # never so narrow that a value has no neighbours
-    gaps = np.diff(np.sort(at))
-    width = max(width, float(np.median(gaps[gaps > 0])) / 2)
-    table = np.exp(-0.5 * (distance / width) ** 2) + 1e-6
+    width = max(width, float(np.median(np.diff(np.sort(at)))) / 2)
+    table = np.exp(-0.5 * ((at[centres][:, None] - at) / width) ** 2) + 1e-6
     return np.asarray(table / table.sum(axis=1, keepdims=True), np.float64)
-
-
-def _either(n: int, width: float) -> Table:
-    change = min(0.5, 2 * width)
-    table = np.full((n, n), change / n)
-    table[np.diag_indices(n)] += 1 - change
-    return table

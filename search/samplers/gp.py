@@ -11,10 +11,10 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from archspec.search.samplers.base import fresh, unseen
+from archspec.search.samplers.base import fresh
 from archspec.search.samplers.candidates import Kernels, positions
 from archspec.search.samplers.history import History
-from archspec.search.samplers.tpe import DRAWN, UNIFORM, FeasibleTPESampler
+from archspec.search.samplers.tpe import UNIFORM, FeasibleTPESampler
 from archspec.search.space import Rows
 
 MOST = 300
@@ -48,11 +48,8 @@ class FeasibleGPSampler(FeasibleTPESampler):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a length scale at its bound: harmless
             process.fit(x, y)
-        near = Kernels(self.space, self._width(_BEST))
-        best = past.rows[order[:_BEST]]
-        drawn = np.unique(near.draw(best[rng.integers(0, len(best), DRAWN)], rng), axis=0)
-        drawn = unseen(drawn[self.feasible.contains(drawn)], past)
-        candidates = np.concatenate([uniform, drawn])
+        best = Kernels(self.space, self._width(_BEST), past.rows[order[:_BEST]])
+        candidates = np.concatenate([uniform, self._near(best, past, rng)])
         mean, deviation = process.predict(self._encode(candidates), return_std=True)
         z = (mean - y.max()) / np.maximum(deviation, 1e-9)
         improvement = deviation * (z * ndtr(z) + np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))

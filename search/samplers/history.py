@@ -18,6 +18,7 @@ RETRY_OF = "failed_trial"
 """The attribute under which Optuna's own retry callback keeps the number of the cut trial."""
 OUTCOME = "outcome"
 """Why a trial failed."""
+_HIGHEST = 1e300
 CUT = ("interrupted", "killed")
 """Outcomes that say nothing of the network."""
 
@@ -55,8 +56,10 @@ def history(study: Study, space: Space, before: int | None = None) -> History:
             continue
         try:
             row = space.row(trial.params)
-        except SpaceError:
-            continue  # only just asked for, or enqueued by hand with values of its own
+        except SpaceError:  # only just asked for, or enqueued by hand with values of its own
+            if trial.state == TrialState.RUNNING:
+                asked.add(trial.number)  # by another process, which must not draw what we draw
+            continue
         original = retry_of(trial)
         place = trial.number if original is None else original
         seen.add(row)
@@ -96,7 +99,8 @@ def _losses(
         elif trial.state == TrialState.PRUNED and len(directions) == 1:
             losses[i] = trial.intermediate_values[max(trial.intermediate_values)]
     signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in directions]
-    return np.asarray(losses * np.array(signs), np.float64)
+    found = losses * np.array(signs)
+    return np.asarray(np.clip(found, -_HIGHEST, _HIGHEST), np.float64)  # infinity has no distances
 
 
 def _ranks(trials: Sequence[FrozenTrial], losses: NDArray[np.float64]) -> NDArray[np.int64]:

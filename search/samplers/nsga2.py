@@ -48,10 +48,11 @@ class FeasibleNSGAIISampler(FeasibleSampler):
 
     def _children(self, parents: Rows, rng: np.random.Generator) -> Rows:
         """Crossings of parents, the better of two drawn each time, with a little change."""
-        first, second = (rng.integers(0, len(parents), (CHILDREN, 2)).min(axis=1) for _ in range(2))
-        swap = rng.random((CHILDREN, parents.shape[1])) < SWAP
+        n = min(CHILDREN, self.feasible.affordable)
+        first, second = (rng.integers(0, len(parents), (n, 2)).min(axis=1) for _ in range(2))
+        swap = rng.random((n, parents.shape[1])) < SWAP
         crossed = np.where(swap, parents[second], parents[first])
-        changed = Kernels(self.space, 0.1).draw(crossed, rng)
+        changed = Kernels(self.space, 0.1, crossed).draw(np.arange(n), rng)
         change = rng.random(crossed.shape) < 1 / crossed.shape[1]
         return np.where(change, changed, crossed)
 

@@ -22,8 +22,6 @@ STARTUP = 10
 GOOD = 0.15
 """The share of networks that count as having done well."""
 MOST_GOOD = 25
-DRAWN = 1 << 13
-"""Candidates that are drawn near good networks; those outside the budget are dropped."""
 UNIFORM = 1 << 9
 """Candidates from the whole set."""
 
@@ -41,18 +39,21 @@ class FeasibleTPESampler(FeasibleSampler):
             return tuple(uniform[0].tolist())
         order = np.argsort(past.ranks, kind="stable")
         count = min(MOST_GOOD, math.ceil(GOOD * past.results))
-        good, rest = past.rows[order[:count]], past.rows[order[count:]]
-        kernels = [Kernels(self.space, self._width(len(part))) for part in (good, rest)]
-        candidates = np.concatenate([uniform, self._near(good, kernels[0], past, rng)])
-        gain = kernels[0].log_density(candidates, good) - kernels[1].log_density(candidates, rest)
+        good, rest = (
+            Kernels(self.space, self._width(len(part)), past.rows[part])
+            for part in (order[:count], order[count:])
+        )
+        candidates = np.concatenate([uniform, self._near(good, past, rng)])
+        gain = good.log_density(candidates) - rest.log_density(candidates)
         return tuple(candidates[np.argmax(gain)].tolist())
 
     def _width(self, n: int) -> float:
         """Of the kernels, as a share of a dimension's range (Scott's rule)."""
         return float(0.2 * max(n, 1) ** (-1 / (len(self.space.dims) + 4)))
 
-    def _near(self, good: Rows, kernels: Kernels, past: History, rng: np.random.Generator) -> Rows:
-        drawn = kernels.draw(good[rng.integers(0, len(good), DRAWN)], rng)
+    def _near(self, good: Kernels, past: History, rng: np.random.Generator) -> Rows:
+        """Networks inside the budget near those that did well."""
+        drawn = good.draw(rng.integers(0, len(good), self.feasible.affordable), rng)
         drawn = np.unique(drawn, axis=0)
         return unseen(drawn[self.feasible.contains(drawn)], past)
 

@@ -19,18 +19,14 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from archspec.errors import ArchspecError, SpecError
 from archspec.files import replacing, write_text
 from archspec.search.train.history import Epoch
-from archspec.spec import Spec, load
+from archspec.spec import Spec, load, loads
+from archspec.written import to_yaml
 
 if TYPE_CHECKING:
     from archspec.search.train.events import Events
-
-_FIRST = ("name", "about", "source", "input", "classes")
-"""The keys that a spec starts with, for readers."""
 
 
 class Folder:
@@ -53,7 +49,7 @@ class Folder:
         if self.checkpoint.exists() or not self.spec.exists():
             return
         try:
-            same = load(self.spec).digest == spec.digest
+            same = load(self.spec).digest == loads(to_yaml(spec)).digest
         except SpecError:
             same = False
         if not same:
@@ -65,10 +61,7 @@ class Folder:
     def write_spec(self, spec: Spec) -> None:
         """Write spec.yaml, if it is not there."""
         if not self.spec.exists():
-            document = spec.to_dict()
-            first = {key: document[key] for key in _FIRST if key in document}
-            text = yaml.safe_dump(first | document, sort_keys=False, allow_unicode=True, width=100)
-            write_text(self.spec, text)
+            write_text(self.spec, to_yaml(spec))
 
     def write_metrics(self, history: Sequence[Epoch]) -> None:
         """Bring metrics.csv and tensorboard/ up to a history."""

@@ -1,0 +1,132 @@
+"""Trials that were cut: which they are, how often they died, and how they are run again.
+
+A trial is cut when its process ends before it: killed, or stopped in good order. It is run again
+with the same parameters, as a new trial that stands in its place, and goes on from the checkpoint
+of its last epoch. All attempts at one network share a place: the number of the first of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from archspec.search.samplers.history import OUTCOME, retry_of
+
+DEATHS = 5
+"""After so many kills in a row without an epoch between them, a network is given up."""
+
+WORKER = "archspec:worker"
+"""The attribute of a trial with the place that it runs at."""
+STOPPED = "archspec:stopped"
+"""The attribute of a trial that was stopped in good order: its own number."""
+EPOCHS = "archspec:epochs"
+"""The attribute of a trial with the epochs that are in its checkpoint."""
+
+
+def place_of(trial: FrozenTrial) -> int:
+    """The number of the first attempt at a trial's network."""
+    first = retry_of(trial)
+    return trial.number if first is None else first
+
+
+def is_cut(trial: FrozenTrial) -> bool:
+    """Whether a trial ended for no fault of its network: nobody said what the fault was."""
+    return trial.state == TrialState.FAIL and OUTCOME not in trial.user_attrs
+
+
+def is_named(trial: FrozenTrial, names: Iterable[str]) -> bool:
+    """Whether the whole network of a trial is known: its process did not die while choosing."""
+    return all(name in trial.params for name in names)
+
+
+def given_up(attempts: Sequence[FrozenTrial]) -> bool:
+    """Whether a network has killed its process too often.
+
+    Stops in good order do not count, nor do kills before the latest progress.
+
+    Args:
+        attempts: all cut trials of one place, in order.
+    """
+    deaths, furthest = 0, None
+    for trial in reversed(attempts):
+        if trial.user_attrs.get(STOPPED) == trial.number:
+            continue
+        epochs = trial.user_attrs.get(EPOCHS, 0)
+        if furthest is not None and epochs < furthest:
+            break
+        furthest = epochs
+        deaths += 1
+    return deaths >= DEATHS
+
+
+def cut_places(trials: Sequence[FrozenTrial]) -> dict[int, list[FrozenTrial]]:
+    """Place → attempts, for networks all of whose attempts were cut."""
+    places: dict[int, list[FrozenTrial]] = {}
+    for trial in trials:
+        places.setdefault(place_of(trial), []).append(trial)
+    return {
+        place: attempts
+        for place, attempts in sorted(places.items())
+        if all(is_cut(trial) for trial in attempts)
+    }
+
+
+def finished(study: Study) -> int:
+    """Networks that were tried to an end, good or bad, or given up."""
+    trials = study.get_trials(deepcopy=False)
+    done = (TrialState.COMPLETE, TrialState.PRUNED)
+    ended = {place_of(t) for t in trials if t.state in done or OUTCOME in t.user_attrs}
+    return len(ended | lost(trials))
+
+
+def lost(trials: Sequence[FrozenTrial]) -> set[int]:
+    """The places of networks that were given up."""
+    return {place for place, attempts in cut_places(trials).items() if given_up(attempts)}
+
+
+def run_again(study: Study, trial: FrozenTrial) -> None:
+    """Queue a cut trial again, unless it has died too often. (Optuna's callback for stale ones.)"""
+    trials = study.get_trials(deepcopy=False)
+    place = place_of(trial)
+    if given_up([t for t in trials if place_of(t) == place and is_cut(t)]):
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        RetryHeartbeatStaleTrialCallback()(study, trial)
+
+
+def recover(study: Study, names: Iterable[str], worker: str | None, grace: float) -> list[int]:
+    """Queue again what was cut: trials whose process is gone, and those stopped in good order.
+
+    Args:
+        names: the parameters of a whole network; a trial that has not all of them is not run
+            again, since its place will be asked for anew.
+        worker: of a study that others may work on too, the place whose trials are known to be
+            dead; None if all are.
+        grace: seconds after which a trial that never said where it runs is dead as well.
+
+    Returns:
+        The numbers of the trials that were queued.
+    """
+    names = list(names)
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        if worker is None or _is_dead(trial, worker, grace):
+            study.tell(trial.number, state=TrialState.FAIL)
+    trials = study.get_trials(deepcopy=False)
+    for attempts in cut_places(trials).values():
+        if is_named(attempts[-1], names):
+            run_again(study, attempts[-1])
+    return [trial.number for trial in study.get_trials(deepcopy=False)[len(trials) :]]
+
+
+def _is_dead(trial: FrozenTrial, worker: str, grace: float) -> bool:
+    if WORKER in trial.user_attrs:
+        return bool(trial.user_attrs[WORKER] == worker)
+    began = trial.datetime_start
+    return began is not None and datetime.now() - began > timedelta(seconds=grace)
