@@ -83,7 +83,10 @@ def search(
             help="Size to train at; the budget is counted at the spec's own input size.",
         ),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", min=1)] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Images per step. Default: by the number of images."),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Training images at most.")
     ] = None,

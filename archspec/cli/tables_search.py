@@ -124,6 +124,20 @@ def show_trials(record: Record) -> None:
         )  # fmt: skip
     if table.rows:
         out.print(table)
+    for line in _foretold(record):
+        out.print(line, soft_wrap=True)
+
+
+def _foretold(record: Record) -> list[str]:
+    """How well what is known before training ranks networks by what training found."""
+    from archspec.search.report.scores import scores
+
+    found = scores(record)
+    if found.main is None:
+        return []
+    taus = {entry.name: found.tau[entry.name, found.main.name] for entry in found.predictors}
+    shown = "; ".join(f"{name} {tau}" for name, tau in taus.items() if tau is not None)
+    return [f"Kendall τ with the {found.main.name}: {shown}"]
 
 
 def _counts(record: Record) -> str:

@@ -96,7 +96,9 @@ def train(
         from archspec.search.train.recipe import make_recipe, suited_batch_size
 
     named = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
-    named = {name: value for name, value in named.items() if value is not None} | named_values(recipe, "--recipe")
+    named = {name: value for name, value in named.items() if value is not None} | named_values(
+        recipe, "--recipe"
+    )
     make_recipe(named)  # what is wrong with it is said before any image is read
     size = resolution_of(loaded, resolution)
     with busy("reading the images"):
