@@ -116,12 +116,13 @@ def _is_long(key: yaml.Node | None) -> bool:
 
 
 def _is_plain(node: yaml.Node) -> bool:
-    """Whether a node is easily read in one line: no list of steps that have arguments."""
+    """Whether a node is easily read in one line: no list of steps that have arguments or steps."""
     children = [child for _, child in _children(node)]
-    if isinstance(node, yaml.SequenceNode) and len(children) > 1:
-        inner = [value for child in children for _, value in _children(child)]
-        if any(isinstance(value, yaml.MappingNode) for value in inner):
-            return False
+    if isinstance(node, yaml.SequenceNode):
+        for _, given in (pair for child in children for pair in _children(child)):
+            inner = [given, *(item for key, item in _children(given) if key is None)]
+            if any(isinstance(value, yaml.MappingNode) for value in inner):
+                return False
     return all(map(_is_plain, children))
 
 

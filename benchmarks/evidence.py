@@ -67,17 +67,14 @@ def gather(jobs: Jobs) -> dict[str, Any]:
         jobs.short(spec, *scale.short)
         jobs.long(spec, RANKED)
     log(f"{len(networks)} networks are ranked; now the search")
-    outcome = jobs.searched()
-    if outcome.winner is None:
-        raise RuntimeError("no trial of the search came to an end")
-    compared = _over_seeds(jobs, {"winner": outcome.winner, "paper": jobs.paper()})
+    record, winner = jobs.searched()
+    compared = _over_seeds(jobs, {"winner": winner, "paper": jobs.paper()})
     log("the winner is compared; now the ablations")
     cases = _over_seeds(jobs, ablations(scale))
     shorts = (scale.short, *scale.longer)
     for longer in scale.longer:
         for spec in networks:
             jobs.short(spec, *longer)
-    record = outcome.record
     found = {
         "scale": asdict(scale),
         "threads": torch.get_num_threads(),
@@ -93,18 +90,15 @@ def gather(jobs: Jobs) -> dict[str, Any]:
             for spec in networks
         ],
         "search": {
-            "sampler": record.sampler, "winner": record.winner, "rule": record.rule,
+            **{name: record[name] for name in ("sampler", "winner", "rule", "finalists")},
             "trials": [
                 {
-                    "choices": dict(trial.choices), "accuracy": list(trial.values),
-                    "state": trial.state, "started": trial.started, "seconds": trial.seconds,
+                    name: trial[name]
+                    for name in ("number", "choices", "values", "state", "started", "seconds")
                 }
-                for trial in record.trials
+                for trial in record["trials"]
             ],
-            "finalists": {
-                str(finalist.number): dict(finalist.accuracy) for finalist in record.finalists
-            },
-            "seconds": [t.seconds for t in record.trials if t.seconds and t.state == "complete"],
+            "seconds": [t["seconds"] for t in record["trials"] if t["state"] == "complete"],
         },
         "compared": compared,
         "ablations": cases,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -79,6 +80,21 @@ def lead(details: Details) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def within_widths(details: Details) -> dict[str, float]:
+    """τ of the search's own score over the pairs of networks of one width; a tie is half right."""
+    own = next(iter(scores_of(details).values()))
+    figures = [
+        (n["choices"]["dim"], score, n["long"]["accuracy"])
+        for n, score in zip(details["networks"], own, strict=True)
+    ]
+    signs = [
+        float(np.sign(a[1] - b[1]) * np.sign(a[2] - b[2]))
+        for a, b in itertools.combinations(figures, 2)
+        if a[0] == b[0]
+    ]
+    return {"tau": statistics.fmean(signs) if signs else math.nan, "pairs": len(signs)}
+
+
 def _ends() -> tuple[float, float]:
     return (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
 
@@ -144,6 +160,7 @@ def answers(details: Details) -> dict[str, Any]:
     """All of it."""
     return {
         "agreement": agreements(details), "lead": lead(details), "ceiling": ceiling(details),
+        "within_widths": within_widths(details),
         "winner": winner(details), "conclusions": conclusions(details),
     }  # fmt: skip
 

@@ -24,7 +24,6 @@ from archspec.search.data import Data
 from archspec.search.feasibility import FeasibleSet, feasible
 from archspec.search.listener import Listener
 from archspec.search.record import TrialRecord
-from archspec.search.searching import Outcome
 from archspec.search.searching import run as search
 from archspec.search.space import Space
 from archspec.search.train.batches import Batches, Normalise, shuffled
@@ -204,14 +203,32 @@ class Jobs:
 
         return self._kept("scores", asked, make)
 
-    def searched(self) -> Outcome:
-        """The search, with short trainings."""
+    def searched(self) -> tuple[Entry, Spec]:
+        """The search, with short trainings: its record as plain data, and its winner."""
         images, epochs = self.scale.short
-        return search(
-            self.space, self.scale.budget, data=self.data(images), epochs=epochs,
-            trials=self.scale.trials, seed=SEARCHED, device=self.device, study="search",
-            folder=self.folder, report=False, listener=_Log(),
-        )  # fmt: skip
+        data = self.data(images)
+        asked = {
+            "kind": "search", "space": self.space.spec.digest, "budget": self.scale.budget,
+            "data": data.digest, "trials": self.scale.trials, "seed": SEARCHED,
+            "recipe": defaults.recipe(
+                data, epochs=epochs, batch_size=None, precision=None
+            ).model_dump(mode="json"),
+            "device": self.device,
+        }  # fmt: skip
+
+        def make(path: Path) -> Entry:
+            record = search(
+                self.space, self.scale.budget, data=data, epochs=epochs, seed=SEARCHED,
+                trials=self.scale.trials, device=self.device, study="search",
+                folder=self.folder, report=False, listener=_Log(),
+            ).record  # fmt: skip
+            if record.winner is None:
+                raise RuntimeError("no trial of the search came to an end")
+            return record.to_dict()
+
+        found = self._kept("search", asked, make)
+        (choices,) = (t["choices"] for t in found["trials"] if t["number"] == found["winner"])
+        return found, self.space.spec_of(self.space.row(choices), "winner")
 
     def _kept(self, kind: str, asked: Entry, make: Callable[[Path], Entry]) -> Entry:
         """What an earlier call has found, or what is found now."""

@@ -32,10 +32,11 @@ def agreement(details: Mapping[str, Any]) -> str:
         (name, "—", "—") if tau is None else (name, _signed(tau["tau"]), _interval(tau))
         for name, tau in found
     ]
-    lead, ceiling = answers["lead"], answers["ceiling"]
+    lead, ceiling, within = (answers[name] for name in ("lead", "ceiling", "within_widths"))
     own = next(iter(answers["agreement"]))
     lines += [
         (f"{own}, minus {lead['best']}", _signed(lead["difference"]), _interval(lead)),
+        (f"{own}, pairs of one width only ({within['pairs']})", _signed(within["tau"]), "—"),
         ("a perfect score, given the seeds' spread", _signed(ceiling["tau"]), "—"),
     ]
     return _table(("known before long training", "τ", "95 % interval"), lines)

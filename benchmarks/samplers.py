@@ -7,6 +7,7 @@ Nothing about our samplers was tuned on these scores.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 import warnings
@@ -82,13 +83,16 @@ SCORES: dict[str, Score] = {"balanced": balanced, "wide": wide, "rugged": rugged
 # -- who searches ----------------------------------------------------------------------------------
 
 
+Outside: TypeAlias = Literal["never", "constraint", "pruned"]
+
+
 @dataclass(frozen=True)
 class Contestant:
     """A sampler, and what it is told of networks outside the budget."""
 
     name: str
     make: Callable[[FeasibleSet, int], BaseSampler]
-    outside: Literal["never", "constraint", "pruned"]
+    outside: Outside
 
 
 def contestants() -> list[Contestant]:
@@ -97,26 +101,26 @@ def contestants() -> list[Contestant]:
 
     from archspec.search.samplers import samplers
 
-    own = [Contestant(f"archspec {name}", make, "never") for name, make in samplers().items()]
     theirs: dict[str, Callable[[int], BaseSampler]] = {
+        "TPESampler()": lambda seed: stock.TPESampler(seed=seed),
         "TPESampler(multivariate=True)": lambda seed: stock.TPESampler(
             multivariate=True, seed=seed
         ),
         "GPSampler(deterministic_objective=True)": lambda seed: stock.GPSampler(
             deterministic_objective=True, seed=seed
         ),
-        "NSGAIISampler": lambda seed: stock.NSGAIISampler(seed=seed),
+        "NSGAIISampler(population_size=24)": lambda seed: stock.NSGAIISampler(
+            population_size=24, seed=seed
+        ),
     }
-    for name, make in theirs.items():
-        for outside in ("constraint", "pruned"):
-            own.append(
-                Contestant(
-                    f"Optuna {name}, {outside}",
-                    lambda _, seed, make=make: make(seed),  # type: ignore[misc]
-                    outside,  # type: ignore[arg-type]
-                )
-            )
-    return own
+    ways: tuple[Outside, ...] = ("constraint", "pruned")
+    return [
+        *(Contestant(f"archspec {name}", make, "never") for name, make in samplers().items()),
+        *(
+            Contestant(f"Optuna {name}, {way}", lambda _, seed, make=make: make(seed), way)
+            for (name, make), way in itertools.product(theirs.items(), ways)
+        ),
+    ]
 
 
 @dataclass
@@ -181,7 +185,7 @@ def search(contestant: Contestant, task: Task, seed: int) -> Result:
         for _ in range(TRIALS):
             start = time.process_time()
             trial = study.ask()
-            row = _suggest(trial, found, numbers=contestant.outside != "never")
+            row = _suggest(trial, found, own=contestant.outside == "never")
             busy += time.process_time() - start
             flops = int(found.figures(np.array([row])).flops[0])
             value = float(task.of(np.array([row]))[0])
@@ -198,18 +202,33 @@ def search(contestant: Contestant, task: Task, seed: int) -> Result:
     return Result(1 - len(values) / TRIALS, best, busy / TRIALS)
 
 
-def _suggest(trial: Trial, found: FeasibleSet, *, numbers: bool) -> tuple[int, ...]:
+def _suggest(trial: Trial, found: FeasibleSet, *, own: bool) -> tuple[int, ...]:
     """The network that a trial is about. Optuna's samplers are told that α is a number too."""
+    from optuna.distributions import (
+        BaseDistribution,
+        CategoricalDistribution,
+        IntDistribution,
+    )
+
     from archspec.search.samplers.base import distributions
 
+    kinds: dict[str, BaseDistribution]
+    if own:
+        kinds = distributions(found.space)
+    else:
+        kinds = {
+            dim.name: IntDistribution(
+                dim.values[0], dim.values[-1], step=dim.values[1] - dim.values[0]
+            )
+            for dim in found.space.dims
+        }
     choices: dict[str, Any] = {}
-    for dim, kind in zip(found.space.dims, distributions(found.space).values(), strict=True):
-        low, high = min(dim.values), max(dim.values)
-        if dim.kind == "int" or numbers:
-            step = dim.values[1] - dim.values[0]
-            choices[dim.name] = trial.suggest_int(dim.name, low, high, step=step)
+    for name, kind in kinds.items():
+        if isinstance(kind, IntDistribution):
+            choices[name] = trial.suggest_int(name, kind.low, kind.high, step=kind.step)
         else:
-            choices[dim.name] = trial.suggest_categorical(dim.name, kind.choices)  # type: ignore[attr-defined]
+            assert isinstance(kind, CategoricalDistribution)
+            choices[name] = trial.suggest_categorical(name, kind.choices)
     return found.space.row(choices)
 
 

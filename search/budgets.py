@@ -108,7 +108,8 @@ def budget(*texts: str | Path | Spec | Budget) -> Budget:
 
 def _cut(text: str) -> list[str]:
     """What stands between commas; a file's name may hold some."""
-    return [text] if os.path.isfile(text) else [part.strip() for part in text.split(",")]
+    is_file = os.path.isfile(text)  # noqa: PTH113 - Path's raises for a name too long
+    return [text] if is_file else [part.strip() for part in text.split(",")]
 
 
 def _is_spec(text: str) -> bool:
@@ -132,8 +133,8 @@ def _network(spec: Spec | str | Path) -> tuple[int, int]:
     return int(table.flops), int(table.params)
 
 
-def _window(high: int, *, full: bool) -> Window:
-    return Window(0 if full else math.ceil(FRACTION * high), high)
+def _window(high: int | Fraction, *, full: bool) -> Window:
+    return Window(0 if full else math.ceil(FRACTION * high), math.floor(high))
 
 
 def _parse(text: str, *, first: bool) -> tuple[Figure, Window]:
@@ -155,7 +156,7 @@ def _parse(text: str, *, first: bool) -> tuple[Figure, Window]:
         values[0] = (values[0][0], values[1][1])  # 4.5..5G
     whole = [amount * _SUFFIX[suffix] for amount, suffix in values]
     if len(whole) == 1:
-        return figure, _window(math.floor(whole[0]), full=not first)
+        return figure, _window(whole[0], full=not first)
     low, high = math.ceil(whole[0]), math.floor(whole[1])
     if low > high:
         raise _error(f"the window {brief(text)} ends below its start")

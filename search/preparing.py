@@ -27,7 +27,7 @@ _CLASSES = 10
 
 def check_numbers(
     *, trials: int | None, finalists: int, seed: int, time_limit: float | None,
-    resolution: int | None, limit: int | None,
+    resolution: int | None, limit: int | None, epochs: int | None, batch_size: int | None,
 ) -> None:  # fmt: skip
     """Refuse numbers that mean nothing.
 
@@ -35,9 +35,10 @@ def check_numbers(
         ArchspecError: the first of them, by its name.
     """
     least = (
-        ("trials", trials, 1), ("finalists", finalists, 0), ("seed", seed, 0),
+        ("number of trials", trials, 1), ("number of finalists", finalists, 0), ("seed", seed, 0),
         ("time limit", time_limit, 0), ("resolution", resolution, 1),
-        ("limit on training images", limit, 1),
+        ("limit on training images", limit, 1), ("number of epochs", epochs, 1),
+        ("batch size", batch_size, 1),
     )  # fmt: skip
     for name, value, low in least:
         if value is not None and not value >= low:

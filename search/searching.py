@@ -116,7 +116,7 @@ def run(
     hear = listener or Listener()
     prepare.check_numbers(
         trials=trials, finalists=finalists, seed=seed, time_limit=time_limit,
-        resolution=resolution, limit=limit,
+        resolution=resolution, limit=limit, epochs=epochs, batch_size=batch_size,
     )  # fmt: skip
     goals, function = prepare.goals_of(objective)
     chosen = prepare.sampler_of(sampler, goals)
@@ -167,12 +167,12 @@ def run(
     if found.is_exact and found.count < count:
         hear.note(f"there are {found.count:,} networks inside the budget: all are tried")
         count = found.count
-    with store.locked(place), store.messages(store.shown(url)), store.quiet():
-        hear.busy("opening the study")
-        database = store.connect(url, shared=storage is not None)
+    hear.busy("opening the study")
+    shared = storage is not None
+    with store.locked(place), store.quiet(), store.connected(url, shared=shared) as database:
         return _go_on(
-            name, shop, database, wanted, budget, store.shown(url), storage is not None, count,
-            finalists, time_limit, report,
+            name, shop, database, wanted, budget, store.shown(url), shared, count, finalists,
+            time_limit, report,
         )  # fmt: skip
 
 

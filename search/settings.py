@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from archspec.search.budgets import UNITS, Budget, short
+from archspec.search.budgets import UNITS, Budget, Window, short
 from archspec.search.errors import StudyError
 from archspec.search.space import Space
 
@@ -39,7 +39,7 @@ class Settings(BaseModel):
 
 
 _WORDS = {
-    "space": "the space", "space_digest": "what the space says", "windows": "the budget",
+    "space": "the space", "space_digest": "the space's content", "windows": "the budget",
     "objectives": "the objective", "sampler": "the sampler", "seed": "the seed",
     "data": "the data", "data_digest": "the data's images", "resolution": "the resolution",
     "device": "the device", "recipe": "how candidates are trained",
@@ -54,7 +54,7 @@ def check_same(name: str, ours: Settings, theirs: dict[str, Any]) -> None:
     """
     mine = ours.model_dump(mode="json")
     differing = [
-        f"  {word}: {_brief(theirs.get(key))} there, {_brief(mine[key])} now"
+        f"  {word}: {_brief(theirs.get(key), key)} there, {_brief(mine[key], key)} now"
         for key, word in _WORDS.items()
         if key != "recipe" and theirs.get(key) != mine[key]
     ]
@@ -71,7 +71,13 @@ def check_same(name: str, ours: Settings, theirs: dict[str, Any]) -> None:
         )
 
 
-def _brief(value: Any) -> str:
+def _brief(value: Any, key: str = "") -> str:
+    if key == "windows" and isinstance(value, dict):
+        return str(Budget({figure: Window(*ends) for figure, ends in value.items()}))
+    if key == "resolution" and value:
+        return "×".join(map(str, value))
+    if key in ("space_digest", "data_digest"):
+        return f"{str(value)[:12]}…"
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 

@@ -186,7 +186,8 @@ def _length(node: Node) -> int:
     step = node.value["step"].plain() if "step" in node.value else None
     if kind == "float" and step is None:
         return LEVELS
-    return int(math.floor((high - low) / (step or 1) + 1e-9)) + 1
+    length: int = math.floor((high - low) / (step or 1) + 1e-9) + 1
+    return length
 
 
 def _tidy(value: float) -> float:

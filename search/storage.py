@@ -38,7 +38,8 @@ GRACE = 180
 
 _FILE = "sqlite:///"
 _DAMAGED = "is no study's database, or is damaged; it was left as it is"
-_MOVE = "move it away to begin anew, or name another study with --study"
+_MOVE = "move it away to begin anew; --storage names another"
+_SUCH = "such as study.db (SQLite) or postgresql+psycopg://user@host/name"
 
 
 # -- what goes wrong -------------------------------------------------------------------------------
@@ -169,21 +170,39 @@ def connect(url: str, *, shared: bool = False) -> RDBStorage:
         except sqlalchemy.exc.NoSuchModuleError:
             raise StudyError(
                 f"there is no kind of database {url.partition(':')[0]!r}", mark=Mark("--storage"),
-                hint="such as study.db (SQLite) or postgresql+psycopg://user@host/name",
+                hint=_SUCH,
             ) from None  # fmt: skip
         except sqlalchemy.exc.ArgumentError:
             raise StudyError(
                 "cannot be read as the URL of a database", mark=Mark("--storage"),
-                hint="such as study.db (SQLite) or postgresql+psycopg://user@host/name",
+                hint=_SUCH,
             ) from None  # fmt: skip
         except ImportError as error:
             driver = getattr(error.__cause__ or error.__context__, "name", None)
             raise StudyError(
                 f"needs a driver that is not installed: {driver or error}", mark=mark,
-                hint="pip install 'psycopg[binary]' for PostgreSQL (postgresql+psycopg://…)",
+                hint="pip install 'psycopg[binary]' for postgresql+psycopg://…, PyMySQL for "
+                "mysql+pymysql://…",
             ) from None  # fmt: skip
         except (ValueError, RuntimeError) as error:  # RuntimeError: of another version of Optuna
             raise StudyError(str(error).splitlines()[0], mark=mark) from None
+
+
+@contextlib.contextmanager
+def connected(url: str, *, shared: bool = False) -> Iterator[RDBStorage]:
+    """A storage whose connections are closed in the end; what it raises is one message.
+
+    Raises:
+        StudyError: it cannot be opened, or fails later.
+    """
+    storage = connect(url, shared=shared)
+    with messages(shown(url)):
+        try:
+            yield storage
+        finally:
+            with contextlib.suppress(*_storage_errors()):
+                storage.remove_session()
+                storage.engine.dispose()
 
 
 class _Storage(RDBStorage):

@@ -172,7 +172,7 @@ def made_up(spread: float = 0.01) -> dict[str, Any]:
 
     networks = [
         {
-            "choices": {"dim": 8}, "params": 100 - i, "flops": 7, "naswot": float(i % 2),
+            "choices": {"dim": 8 + i // 4}, "params": 100 - i, "flops": 7, "naswot": float(i % 2),
             "synflow": [0, 2, 1, 3][i % 4] + i, "grad_norm": float(i in (3, 5)),
             "short": [short(0.2 + 0.01 * i)],
             "long": {"accuracy": 0.4 + 0.02 * i, "seconds": 20.0, "passes": 400},
@@ -201,6 +201,13 @@ def test_agreement_is_kendalls() -> None:
     assert (lead["best"], lead["strongest"]) == ("synflow", "params")
     assert lead["difference"] == pytest.approx(1 - synflow["tau"])
     assert lead["low"] <= lead["difference"] <= lead["high"]
+
+
+def test_agreement_among_networks_of_one_width() -> None:
+    details = made_up()
+    assert figures.within_widths(details) == {"tau": 1, "pairs": 12}  # 2 widths of 4
+    details["networks"][0]["short"][0]["accuracy"] = 0.99  # wrong in 3 pairs
+    assert figures.within_widths(details) == {"tau": 0.5, "pairs": 12}
 
 
 def test_the_ceiling_falls_with_the_spread_of_seeds() -> None:

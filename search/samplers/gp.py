@@ -19,6 +19,10 @@ from archspec.search.space import Rows
 
 MOST = 300
 """Networks that the process is fitted to: the best ones, and then the latest."""
+WIDTHS = (0.05, 0.2)
+"""Of the kernels around the best ones, from which candidates are drawn."""
+CLIMBS = 4
+"""How often candidates are drawn anew around those that promise most."""
 _BEST = 8
 
 
@@ -43,17 +47,34 @@ class FeasibleGPSampler(FeasibleTPESampler):
         scale = ConstantKernel(1.0, (0.1, 10.0))
         kernel = scale * Matern(np.full(x.shape[1], 1.0), (0.05, 20.0), nu=2.5)
         process = GaussianProcessRegressor(
-            kernel + WhiteKernel(0.1, (1e-4, 1.0)), random_state=self.seed, normalize_y=True
+            kernel + WhiteKernel(0.1, (1e-4, 1.0)), random_state=self.seed
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a length scale at its bound: harmless
             process.fit(x, y)
-        best = Kernels(self.space, self._width(_BEST), past.rows[order[:_BEST]])
-        candidates = np.concatenate([uniform, self._near(best, past, rng)])
-        mean, deviation = process.predict(self._encode(candidates), return_std=True)
-        z = (mean - y.max()) / np.maximum(deviation, 1e-9)
-        improvement = deviation * (z * ndtr(z) + np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
-        return tuple(candidates[np.argmax(improvement)].tolist())
+        noise = process.kernel_.k2.noise_level
+        goal = process.predict(x).max()
+
+        def improvement(rows: Rows) -> NDArray[np.float64]:
+            """What each of them is expected to be better by than the best so far."""
+            mean, deviation = process.predict(self._encode(rows), return_std=True)
+            # of the accuracy itself: what training makes of it by chance is no improvement
+            deviation = np.sqrt(np.maximum(deviation**2 - noise, 1e-12))
+            z = (mean - goal) / deviation
+            return np.asarray(
+                deviation * (z * ndtr(z) + np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)), np.float64
+            )
+
+        best = past.rows[order[:_BEST]]
+        near = [self._near(Kernels(self.space, w, best), past, rng) for w in WIDTHS]
+        candidates = np.unique(np.concatenate([uniform, *near]), axis=0)
+        gain = improvement(candidates)
+        for _ in range(CLIMBS):
+            top = candidates[np.argsort(-gain, kind="stable")[:_BEST]]
+            found = self._near(Kernels(self.space, min(WIDTHS), top), past, rng)
+            candidates = np.concatenate([top, found])
+            gain = improvement(candidates)
+        return tuple(candidates[np.argmax(gain)].tolist())
 
     def _encode(self, rows: Rows) -> NDArray[np.float64]:
         """Numbers from 0 to 1; one column for each of the other choices."""

@@ -22,6 +22,8 @@ STARTUP = 10
 GOOD = 0.15
 """The share of networks that count as having done well."""
 MOST_GOOD = 25
+WIDTH = 0.06
+"""Of a kernel, as a share of a dimension's range: a neighbour or two on each side."""
 UNIFORM = 1 << 9
 """Candidates from the whole set."""
 
@@ -48,8 +50,8 @@ class FeasibleTPESampler(FeasibleSampler):
         return tuple(candidates[np.argmax(gain)].tolist())
 
     def _width(self, n: int) -> float:
-        """Of the kernels, as a share of a dimension's range (Scott's rule)."""
-        return float(0.2 * max(n, 1) ** (-1 / (len(self.space.dims) + 4)))
+        """Of the kernels around `n` networks, as a share of a dimension's range (Scott's rule)."""
+        return float(WIDTH * max(n, 1) ** (-1 / (len(self.space.dims) + 4)))
 
     def _near(self, good: Kernels, past: History, rng: np.random.Generator) -> Rows:
         """Networks inside the budget near those that did well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,7 +67,7 @@ def spaces(draw: st.DrawFn) -> Space:
         assume(places)
         node, key, is_step = draw(st.sampled_from(places))
         alike = [n[k] for n, k, s in places if s == is_step and type(n[k]) is type(node[key])]
-        node[key] = _hole(draw, node[key], is_step, alike[:8])
+        node[key] = _hole(draw, node[key], is_step, copy.deepcopy(alike[:8]))
     text = yaml.safe_dump(document, sort_keys=False)
     try:
         space = Space(loads(text))

@@ -92,8 +92,13 @@ def facts(outcome: Any) -> dict[str, Any]:
 
 # -- processes -------------------------------------------------------------------------------------
 
-_PRELOAD = ["archspec.search.searching", "archspec.search.candidate", "archspec.search.reading",
-            "archspec.search.train.trainer", "archspec.search.train.batches", "optuna.storages"]  # fmt: skip
+_PRELOAD = [
+    "archspec.measure", "archspec.search.searching", "archspec.search.candidate",
+    "archspec.search.choose", "archspec.search.estimate", "archspec.search.reading",
+    "archspec.search.train.trainer", "archspec.search.train.scores", "archspec.search.winner",
+    "alembic.command", "filelock", "kornia.augmentation", "lightning_fabric", "optuna.storages",
+    "torch._dynamo",
+]  # fmt: skip
 
 
 def start(target: Callable[..., None], *args: Any) -> Any:
