@@ -98,7 +98,6 @@ def gather(jobs: Jobs) -> dict[str, Any]:
                 }
                 for trial in record["trials"]
             ],
-            "seconds": [t["seconds"] for t in record["trials"] if t["state"] == "complete"],
         },
         "compared": compared,
         "ablations": cases,

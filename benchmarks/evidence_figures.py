@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
 import math
 import statistics
@@ -15,6 +16,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from archspec.search.report.agreement import _resampled, kendall
+from archspec.search.samplers.tpe import STARTUP
 from benchmarks import timing
 from benchmarks.registry import Row
 from benchmarks.timing import Quartiles
@@ -103,16 +105,35 @@ def ceiling(details: Details) -> dict[str, float]:
     """The τ that a perfect score would reach, the seed of the long training being chance.
 
     With r the share of the variance among the long results that is not the seeds', its correlation
-    with them would be √r, and τ of two normal figures of correlation ρ is 2/π · arcsin ρ.
+    with them would be √r, and τ of two normal figures of correlation ρ is 2/π · arcsin ρ. What a
+    seed does to all networks alike is left out: all were ranked after training with the same one.
     """
     long = [network["long"]["accuracy"] for network in details["networks"]]
-    groups = [*details["compared"].values(), *details["ablations"].values()]
-    seeds, _ = pooled([list(group["accuracy"].values()) for group in groups])
+    seeds, _ = residual([_results(details[name]) for name in ("compared", "ablations")])
     networks = statistics.stdev(long)
     share = max(0.0, 1 - (seeds / networks) ** 2) if networks else 0.0
     return {
         "tau": 2 / math.pi * math.asin(math.sqrt(share)), "seeds": seeds, "networks": networks,
     }  # fmt: skip
+
+
+def _results(cases: Mapping[str, Any]) -> list[list[float]]:
+    return [list(case["accuracy"].values()) for case in cases.values()]
+
+
+def residual(tables: Sequence[Sequence[Sequence[float]]]) -> tuple[float, int]:
+    """The standard deviation that neither case nor seed explains, and its degrees of freedom.
+
+    Args:
+        tables: of cases (rows) and seeds (columns), each with effects of its own.
+    """
+    squares, freedom = 0.0, 0
+    for table in tables:
+        x = np.array(table)
+        rest = x - x.mean(axis=0) - x.mean(axis=1, keepdims=True) + x.mean()
+        squares += float((rest**2).sum())
+        freedom += (x.shape[0] - 1) * (x.shape[1] - 1)
+    return math.sqrt(squares / freedom), freedom
 
 
 def pooled(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
@@ -140,13 +161,32 @@ def compare(
 
 
 def conclusions(details: Details) -> dict[str, dict[str, Any]]:
-    """Each of the paper's claims, with what it is here."""
-    cases = {name: list(c["accuracy"].values()) for name, c in details["ablations"].items()}
-    spread, freedom = pooled(list(cases.values()))
+    """Each of the paper's claims, with what it is here.
+
+    `paired` takes out what a seed does to all cases alike, as they see the same batches.
+    """
+    results = _results(details["ablations"])
+    cases = dict(zip(details["ablations"], results, strict=True))
+    plain, paired = pooled(results), residual([results])
     return {
-        claim: compare(cases[left], cases[right], spread, freedom)
+        claim: compare(cases[left], cases[right], *plain)
+        | {"paired": compare(cases[left], cases[right], *paired)}
         for claim, (left, right) in CLAIMS.items()
     }
+
+
+def proposals(details: Details) -> dict[str, dict[str, float]]:
+    """Scores of the networks that were drawn at random, and of those that the sampler chose."""
+    trials = [trial for trial in details["search"]["trials"] if trial["state"] == "complete"]
+    groups = {"drawn": trials[:STARTUP], "chosen": trials[STARTUP:]}
+    found = {}
+    for name, group in groups.items():
+        values = [trial["values"][0] for trial in group]
+        if values:
+            found[name] = {
+                "count": len(values), "mean": statistics.fmean(values), "best": max(values),
+            }  # fmt: skip
+    return found
 
 
 def winner(details: Details) -> dict[str, Any]:
@@ -156,12 +196,22 @@ def winner(details: Details) -> dict[str, Any]:
     return compare(found, paper, spread, freedom)
 
 
+def trial_seconds(details: Details) -> list[float]:
+    """From the start of each trial to that of the next, so that choosing networks counts too."""
+    trials = details["search"]["trials"]
+    starts = [datetime.datetime.fromisoformat(trial["started"]) for trial in trials]
+    # starts are kept to the second
+    found = [max(1.0, (b - a).total_seconds()) for a, b in itertools.pairwise(starts)]
+    return [*found, trials[-1]["seconds"]]
+
+
 def answers(details: Details) -> dict[str, Any]:
     """All of it."""
     return {
         "agreement": agreements(details), "lead": lead(details), "ceiling": ceiling(details),
         "within_widths": within_widths(details),
         "winner": winner(details), "conclusions": conclusions(details),
+        "proposals": proposals(details),
     }  # fmt: skip
 
 
@@ -184,8 +234,8 @@ def rows(details: Details) -> list[Row]:
     found += [Row(case, name, Quartiles.of(values), "%") for name, values in compared.items()]
     gain = timing.difference(compared["winner"], compared["paper"])
     found.append(Row(case, "winner − paper", gain, "points"))
-    pace = [3600 / seconds for seconds in details["search"]["seconds"]]
-    found.append(Row("search", "pace", Quartiles.of(pace), "trials/h"))
+    rate = [3600 / seconds for seconds in trial_seconds(details)]
+    found.append(Row("search", "pace", Quartiles.of(rate), "trials/h"))
     cases = {k: _percent(v["accuracy"]) for k, v in details["ablations"].items()}
     case = "ablations, test accuracy over seeds"
     found += [Row(case, name, Quartiles.of(values), "%") for name, values in cases.items()]

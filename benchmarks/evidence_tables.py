@@ -12,13 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evidence_figures import trial_seconds
+
 RESULTS = Path(__file__).parent / "results"
 
 
 def tables(details: Mapping[str, Any]) -> dict[str, str]:
     """Each question's table, as Markdown."""
     return {
-        "agreement": agreement(details), "winner": winner(details), "pace": pace(details),
+        "agreement": agreement(details), "winner": winner(details),
+        "proposals": proposals(details), "pace": pace(details),
         "ablations": ablations(details), "conclusions": conclusions(details),
     }  # fmt: skip
 
@@ -57,7 +60,7 @@ def winner(details: Mapping[str, Any]) -> str:
 
 
 def pace(details: Mapping[str, Any]) -> str:
-    seconds = details["search"]["seconds"]
+    seconds = trial_seconds(details)
     networks = details["networks"]
     wall = [n["short"][0]["seconds"] / n["long"]["seconds"] for n in networks]
     passes = networks[0]["short"][0]["passes"] / networks[0]["long"]["passes"]
@@ -80,10 +83,20 @@ def ablations(details: Mapping[str, Any]) -> str:
 
 def conclusions(details: Mapping[str, Any]) -> str:
     lines = [
-        (claim, f"{_points(found)} points", found["verdict"])
+        (claim, _points(found), found["verdict"], _points(found["paired"]),
+         found["paired"]["verdict"])
         for claim, found in details["answers"]["conclusions"].items()
+    ]  # fmt: skip
+    head = ("the paper's conclusion", "points [95 % interval]", "here", "seeds paired", "here")
+    return _table(head, lines)
+
+
+def proposals(details: Mapping[str, Any]) -> str:
+    lines = [
+        (f"{group['count']} {name}", f"{100 * group['mean']:.1f} %", f"{100 * group['best']:.1f} %")
+        for name, group in details["answers"]["proposals"].items()
     ]
-    return _table(("the paper's conclusion", "difference [95 % interval]", "here"), lines)
+    return _table(("networks", "mean score", "best score"), lines)
 
 
 def _seeds(case: Mapping[str, Any]) -> tuple[str, str]:

@@ -157,7 +157,7 @@ class Candidate:
         shop.listener.began(trial.number, shop.feasible.space.choices(row), cost)
         try:
             if not bool(figures.within(shop.feasible.budget)[0]):  # enqueued by somebody's hand
-                raise BudgetError("outside the budget")
+                raise OutsideError("outside the budget")
             values = self._values(trial, spec, cost)
         except caught() as error:
             trial.set_user_attr(MESSAGE, str(error))
@@ -256,6 +256,10 @@ def _answer(function: Function, spec: Spec, choices: Mapping[str, Any]) -> float
     return value
 
 
+class OutsideError(BudgetError):
+    """The network of a trial is not inside the budget."""
+
+
 class NotFiniteError(ArchspecError):
     """The objective has no value for this network."""
 
@@ -265,7 +269,7 @@ def _outcome(error: Exception) -> str:
 
     named: tuple[tuple[type[Exception], str], ...] = (
         (Diverged, "diverged"), (OutOfMemory, "out of memory"), (NotFiniteError, "not finite"),
-        (BudgetError, "outside the budget"),
+        (OutsideError, "outside the budget"),
     )  # fmt: skip
     return next((name for kind, name in named if isinstance(error, kind)), "cannot be built")
 
@@ -275,4 +279,4 @@ def caught() -> tuple[type[ArchspecError], ...]:
     from archspec.errors import SpecError
     from archspec.search.train.outcomes import TrainingFailed
 
-    return (TrainingFailed, SpecError, NotFiniteError, BudgetError)
+    return (TrainingFailed, SpecError, NotFiniteError, OutsideError)

@@ -284,19 +284,9 @@ def _search(study: Study, shop: Workshop, plan: Plan) -> None:
         try:
             study.optimize(Candidate(shop), n_trials=None, callbacks=[after], catch=caught())
         except BudgetError as error:  # of the sampler, which knows of no further network
-            _drop_unnamed(study)
             shop.listener.note(f"{error.message}; the search ends with those")
     if shop.should_stop():
         raise Interrupted("stopped between trials")
-
-
-def _drop_unnamed(study: Study) -> None:
-    """End the trial that no network was found for."""
-    from optuna.trial import TrialState
-
-    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        if not trial.params:
-            study.tell(trial.number, state=TrialState.FAIL)
 
 
 def _interrupted(study: Study, plan: Plan) -> ArchspecError:

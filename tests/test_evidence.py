@@ -179,9 +179,13 @@ def made_up(spread: float = 0.01) -> dict[str, Any]:
         }
         for i in range(8)
     ]  # fmt: skip
+    trials = [
+        {"started": f"2026-01-01T00:{at}", "seconds": 36.0, "state": "complete", "values": [0.3]}
+        for at in ("00:00", "00:36", "01:48")
+    ]
     cases = {name: seeds(0.5) for name in evidence.ABLATIONS} | {"both": seeds(0.6)}
     return {
-        "networks": networks, "ablations": cases, "search": {"seconds": [36.0, 72.0, 36.0]},
+        "networks": networks, "ablations": cases, "search": {"trials": trials},
         "compared": {"winner": seeds(0.50), "paper": seeds(0.51)},
     }  # fmt: skip
 
@@ -211,11 +215,32 @@ def test_agreement_among_networks_of_one_width() -> None:
 
 
 def test_the_ceiling_falls_with_the_spread_of_seeds() -> None:
-    assert figures.ceiling(made_up(1e-9))["tau"] == pytest.approx(1, abs=1e-6)
-    # among networks 0.049, among seeds half of it: r = 0.75, ρ = √0.75, τ = 2/π · 60°
-    networks = figures.ceiling(made_up())["networks"]
-    assert figures.ceiling(made_up(networks / 2))["tau"] == pytest.approx(2 / 3)
-    assert figures.ceiling(made_up(2 * networks))["tau"] == 0
+    # what a seed does to all alike does not change their order
+    assert figures.ceiling(made_up())["tau"] == pytest.approx(1)
+    details = made_up()
+    networks = figures.ceiling(details)["networks"]
+    for sign, case in zip([1, -1], details["compared"].values(), strict=True):
+        case["accuracy"] = {"1": 0.5 + sign * networks, "2": 0.5 - sign * networks}
+    for case in details["ablations"].values():
+        case["accuracy"] = {"1": 0.5, "2": 0.5}
+    # 4 squares of `networks` in 1 + 7 degrees of freedom: r = 1/2, ρ = √½, τ = 2/π · 45°
+    assert figures.ceiling(details)["tau"] == pytest.approx(0.5)
+
+
+def test_what_a_seed_does_to_all_is_taken_out_of_pairs() -> None:
+    spread, freedom = figures.residual([[[0.4, 0.5, 0.6], [0.5, 0.6, 0.7]]])
+    assert (spread, freedom) == (pytest.approx(0, abs=1e-9), 2)
+    found = figures.conclusions(made_up())["both beat local only"]
+    assert found["low"] < found["paired"]["low"] == pytest.approx(found["difference"])
+
+
+def test_drawn_and_chosen_networks_are_told_apart() -> None:
+    details = made_up()
+    scores = [0.2] * 9 + [0.3] + [0.25, 0.35]
+    details["search"]["trials"] = [{"state": "complete", "values": [s]} for s in scores]
+    found = figures.proposals(details)
+    assert found["drawn"] == {"count": 10, "mean": pytest.approx(0.21), "best": 0.3}
+    assert found["chosen"] == {"count": 2, "mean": pytest.approx(0.3), "best": 0.35}
 
 
 def test_differences_and_verdicts() -> None:
@@ -245,6 +270,7 @@ def test_rows_and_tables_say_the_same() -> None:
     assert "| 100 | 36.0 | 1 / 20 | 1 / 20 |" in tables["pace"]
     assert "| difference |  |  |  | −1.00 [" in tables["winner"]
     assert "| both | 3.60 M | 200 k | 60.00 % | ± 1.00 |" in tables["ablations"]
+    assert "| 3 drawn | 30.0 % | 30.0 % |" in tables["proposals"]
     assert "| both beat local only | +10.00 [" in tables["conclusions"]
 
 

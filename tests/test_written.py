@@ -22,7 +22,7 @@ def test_every_key_has_its_place() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_round_trip(name: str) -> None:
-    """Same costs, same source, same holes; nothing in it is unused; written again, the same text."""
+    """Same costs, source and holes; nothing in it is unused; written again, the same text."""
     spec = load(name)
     text = to_yaml(spec)
     again = loads(text)

@@ -58,8 +58,8 @@ def images(count: int = 72, held_out: int = 40) -> Data:
 def options(folder: Path, **more: Any) -> dict[str, Any]:
     """Of a search that trains; five networks, and two of them again."""
     return {
-        "trials": 5, "epochs": 4, "finalists": 2, "batch_size": 8, "report": False, "device": "cpu", "seed": 3,
-        "data": images(), "study": "study", "folder": folder,
+        "trials": 5, "epochs": 4, "finalists": 2, "batch_size": 8, "report": False,
+        "device": "cpu", "seed": 3, "data": images(), "study": "study", "folder": folder,
     } | more  # fmt: skip
 
 

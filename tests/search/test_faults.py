@@ -1,4 +1,4 @@
-"""Searches that are killed, interrupted or run out of disk go on, and end as if nothing had been."""
+"""Searches that are killed, interrupted or out of disk go on, and end as if nothing had been."""
 
 from __future__ import annotations
 
@@ -64,16 +64,12 @@ def check_resumed(folder: Path, whole: dict[str, Any]) -> None:
     ("event", "nth"),
     [("began", 3), ("step", 20), ("epoch", 3), ("finalist", 2), ("busy checking the winner", 1)],
 )
-def test_killed_at_a_point(
-    event: str, nth: int, tmp_path: Path, whole: dict[str, Any]
-) -> None:
+def test_killed_at_a_point(event: str, nth: int, tmp_path: Path, whole: dict[str, Any]) -> None:
     assert run_to(searches.killed_at, tmp_path, event, nth, {}) == KILLED
     check_resumed(tmp_path, whole)
 
 
-@pytest.mark.parametrize(
-    ("name", "nth"), [(".pt", 1), (".pt", 6), ("winner", 1)]
-)
+@pytest.mark.parametrize(("name", "nth"), [(".pt", 1), (".pt", 6), ("winner", 1)])
 def test_killed_while_writing_a_file(
     name: str, nth: int, tmp_path: Path, whole: dict[str, Any]
 ) -> None:
@@ -251,10 +247,10 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 @pytest.mark.parametrize(
     ("event", "nth", "times", "said"),
     [
-        ("step", 15, 1, [progress.STOPPING,
+        ("step", 8, 1, [progress.STOPPING,
                         "interrupted with 1 of 3 trials done; nothing is lost",
                         "  the same command goes on"]),
-        ("step", 15, 2, [progress.STOPPING, "interrupted; the same command goes on"]),
+        ("step", 8, 2, [progress.STOPPING, "interrupted; the same command goes on"]),
         ("busy reading the data", 1, 1, ["interrupted; the same command goes on"]),
         ("busy counting the networks of little", 1, 1, ["interrupted; the same command goes on"]),
         ("finalist", 1, 1, [progress.STOPPING,
@@ -435,9 +431,7 @@ def test_an_objective_that_raises_ends_the_search_and_its_network_is_tried_again
     assert record.trials[3].retry_of == 2
 
 
-@pytest.mark.parametrize(
-    ("given", "shown"), [("0.9", "'0.9'"), (None, "None"), ([1.0], "[1.0]")]
-)
+@pytest.mark.parametrize(("given", "shown"), [("0.9", "'0.9'"), (None, "None"), ([1.0], "[1.0]")])
 def test_an_objective_that_gives_no_number(given: Any, shown: str, tmp_path: Path) -> None:
     def odd(spec: Spec) -> Any:
         return given
@@ -470,9 +464,7 @@ def test_every_trial_fails(tmp_path: Path) -> None:
     ]
 
 
-def test_networks_that_diverge_have_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_networks_that_diverge_have_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from archspec.search import defaults
     from archspec.search.train.recipe import make_recipe
 

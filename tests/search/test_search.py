@@ -24,7 +24,6 @@ from archspec.module import to_module
 from archspec.search import Space, run
 from archspec.search.record import TrialRecord
 from archspec.spec import Spec, load, loads
-from tests.search import searches
 from tests.search.searches import BUDGET, SPACE, search
 from tests.search.test_faults import Ears, parameters
 
@@ -45,30 +44,35 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # -- from Python -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["spec", "path", "space"])
-def test_a_function_of_the_caller(
-    form: str, here: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_function_of_the_caller(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """All eighteen networks are tried, once each; nothing is printed, no warning given."""
-    space: Any = loads(SPACE)
-    space = {"spec": space, "path": here / "little.yaml", "space": Space(space)}[form]
-    heard = Ears()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        outcome = run(space, BUDGET, objective=parameters, trials=30, folder=here)
-        run(space, BUDGET, objective=parameters, trials=30, folder=here, listener=heard)
+        outcome = run(loads(SPACE), BUDGET, objective=parameters, trials=30, folder=tmp_path)
     assert capfd.readouterr() == ("", "")
     record = outcome.record
-    assert heard.of("note") == [("there are 18 networks inside the budget: all are tried",)]
-    assert heard.of("resumed") == [(18, 0)]
     assert len({tuple(trial.choices.values()) for trial in record.trials}) == 18
     assert {trial.state for trial in record.trials} == {"complete"}
-    assert outcome.winner is not None
+    assert len(record.trials) == 18
     most = max(trial.params or 0 for trial in record.trials)
+    assert outcome.winner is not None
     assert archspec.cost(outcome.winner).params == most
     assert record.rule == "the highest parameters"
     assert outcome.report is not None
     assert outcome.report.is_file()
+
+    heard = Ears()
+    run(loads(SPACE), BUDGET, objective=parameters, trials=30, folder=tmp_path, listener=heard)
+    assert heard.of("note") == [("there are 18 networks inside the budget: all are tried",)]
+    assert heard.of("resumed") == [(18, 0)]
+
+
+@pytest.mark.parametrize("form", ["path", "space"])
+def test_other_forms_of_a_space(form: str, here: Path) -> None:
+    space = here / "little.yaml" if form == "path" else Space(loads(SPACE))
+    outcome = run(space, BUDGET, objective=parameters, trials=2, folder=here, report=False)
+    assert len(outcome.record.trials) == 2
+    assert outcome.report is None
 
 
 def test_a_sampler_that_finds_no_more_ends_the_search(
@@ -82,8 +86,9 @@ def test_a_sampler_that_finds_no_more_ends_the_search(
     record = search(tmp_path, objective=parameters, trials=30, listener=heard).record
     assert len(record.trials) == 18
     assert heard.of("note") == [
-        (f"all 18 networks inside {record.budget} were tried; the search ends with those",)
-    ]
+        (f"no further network of little was found inside {record.budget}; "
+         "the search ends with those",)
+    ]  # fmt: skip
 
 
 def test_more_trials_go_on_with_the_same_study(tmp_path: Path) -> None:
@@ -194,19 +199,19 @@ input: {channels: 3, height: 8, width: 8}
 classes: 3
 vars: {dim: {choice: [4, 6]}, sometimes: {choice: [1, 2]}}
 blocks:
-  rows: [batch_norm, {linear: {axis: width, out: sometimes * W // sometimes}}]
+  wide: [batch_norm, {linear: {axis: width, out: sometimes * W // sometimes}}]
   mixed: [layer_norm, token_mlp]
 stages:
   stage1:
     enter: [{conv: {out: dim, kernel: 2, stride: 2}}]
     body: [{residual: [{use: mixer}]}]
-    vars: {mixer: {choice: [rows, mixed]}}
+    vars: {mixer: {choice: [wide, mixed]}}
   stage2: {body: {choice: [gelu, relu]}}
 head: [global_pool, {linear: {out: classes}}]
 """
 
 
-@pytest.mark.parametrize("best", ["rows", "mixed"])
+@pytest.mark.parametrize("best", ["wide", "mixed"])
 def test_the_winner_is_a_spec_like_any_other(
     best: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -227,7 +232,7 @@ def test_the_winner_is_a_spec_like_any_other(
     assert winner.holes == ()
     assert winner.to_dict() == outcome.winner.to_dict()
     assert ("token_mlp" in winner.blocks) is (best == "mixed")
-    assert ("sometimes" in winner.vars) is (best == "rows")
+    assert ("sometimes" in winner.vars) is (best == "wide")
     trial = outcome.record.trial(outcome.record.winner)
     graph = expand(winner)
     table = count(graph)
@@ -347,13 +352,12 @@ def test_the_report_of_any_study(here: Path, capsys: pytest.CaptureFixture[str])
     from tests.search.searches import killed_at, run_to
 
     folder = here / "runs"
-    for study, event, nth in (("none", "step", 1), ("some", "step", 50)):
-        assert run_to(killed_at, folder, event, nth, {"study": study}) < 0
-        for name in (study, f"runs/{study}", f"runs/{study}/"):
-            assert app(["search", "report", name], standalone_mode=False) is None
-            shown = capsys.readouterr().out
-            assert "1 running" in shown
-            assert f"wrote runs/{study}/report.html" in shown
+    for study, nth, name in (("none", 1, "none"), ("some", 50, "runs/some/")):
+        assert run_to(killed_at, folder, "step", nth, {"study": study}) < 0
+        assert app(["search", "report", name], standalone_mode=False) is None
+        shown = capsys.readouterr().out
+        assert "1 running" in shown
+        assert f"wrote runs/{study}/report.html" in shown
         assert app(["search", "report", study, "--json"], standalone_mode=False) is None
         record = json.loads(capsys.readouterr().out)
         assert record["trials"][-1]["state"] == "running"
@@ -389,7 +393,9 @@ def test_a_terminal_shows_what_goes_on(
     lines = re.split(r"[\r\n]+", text)
     assert max(map(len, lines)) <= columns
     assert any(re.fullmatch(r"trial    0  accuracy .*", line) for line in lines)
-    summary = re.compile(r"  5 of 5 trials · best accuracy [\d.]+% · [\d,.]+ trials/h · about \d+ s left")
+    summary = re.compile(
+        r"  5 of 5 trials · best accuracy [\d.]+% · [\d,.]+ trials/h · about \d+ s left"
+    )
     assert any(summary.fullmatch(line.rstrip()) for line in lines)
 
 

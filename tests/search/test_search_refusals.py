@@ -285,7 +285,10 @@ def test_a_missing_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ("url", "text"),
     [
         ("sqlite:///runs/x/study.db", "runs/x/study.db"),
-        ("postgresql://me:secret@host:5432/x?sslpassword=secret", "postgresql://me:***@host:5432/x"),
+        (
+            "postgresql://me:secret@host:5432/x?sslpassword=secret",
+            "postgresql://me:***@host:5432/x",
+        ),
         ("postgresql://me:secret@host:port/x", "--storage"),
         ("nonsense", "--storage"),
     ],
