@@ -99,8 +99,15 @@ def _message(causes: Sequence[BaseException], where: str) -> StudyError:
             "is locked by another program", mark=mark, hint="close it and give the command again"
         )
     lines = str(causes[-1]).strip().splitlines()
-    first = lines[0] if lines else type(causes[-1]).__name__
-    return StudyError(f"the storage failed: {first[:200]}", mark=mark)
+    first = (lines[0] if lines else type(causes[-1]).__name__)[:200]
+    if any(
+        word in text for word in ("refused", "resolve", "timed out", "timeout", "can't connect")
+    ):
+        return StudyError(
+            f"cannot be reached: {first}", mark=mark,
+            hint="does it run, and may this machine connect to it? Finished trials are kept",
+        )  # fmt: skip
+    return StudyError(f"the storage failed: {first}", mark=mark)
 
 
 def _exists(where: str) -> bool:

@@ -80,7 +80,8 @@ class Display(Listener):
         self._console.print(text)
 
     def resumed(self, finished: int, again: int) -> None:
-        more = f"; {again} that were cut go on" if again else ""
+        cut = "1 that was cut goes on" if again == 1 else f"{again} that were cut go on"
+        more = f"; {cut}" if again else ""
         trials = "1 finished trial" if finished == 1 else f"{finished:,} finished trials"
         self.note(f"going on with a study of {trials}{more}")
 

@@ -12,6 +12,13 @@ from archspec.search.space import Dimension, Rows, Space
 
 Table = NDArray[np.float64]
 
+PRIOR = 0.25
+"""The share of a mixture that is the uniform distribution.
+
+A share, and not the weight of one kernel: far from all networks, where nothing is known, a mixture
+of few kernels and one of many then say the same, and their ratio draws nobody there.
+"""
+
 
 class Kernels:
     """Around each of some networks, how likely every other one is to be proposed in its place.
@@ -44,17 +51,16 @@ class Kernels:
             found[:, d] = np.clip(place - row * table.shape[1], 0, table.shape[1] - 1)
         return found
 
-    def log_density(self, rows: Rows, prior: float = 1.0) -> NDArray[np.float64]:
-        """The logarithm of a mixture's density at `rows`: all kernels, and the uniform distribution
-        with the weight of `prior` kernels."""
+    def log_density(self, rows: Rows) -> NDArray[np.float64]:
+        """The logarithm of a mixture's density at `rows`: all kernels, and the uniform one."""
         log = np.zeros((len(rows), len(self) + 1))
         for d, table in enumerate(self._tables):
             log[:, :-1] += np.log(table)[:, rows[:, d]][self._which[d]].T
             log[:, -1] -= np.log(table.shape[1])
-        log[:, -1] += np.log(prior)
+        log[:, :-1] += np.log((1 - PRIOR) / len(self))
+        log[:, -1] += np.log(PRIOR)
         highest = log.max(axis=1, keepdims=True)
-        total = highest[:, 0] + np.log(np.exp(log - highest).sum(axis=1))
-        return np.asarray(total - np.log(len(self) + prior), np.float64)
+        return np.asarray(highest[:, 0] + np.log(np.exp(log - highest).sum(axis=1)), np.float64)
 
 
 def positions(values: Sequence[float], log: bool) -> NDArray[np.float64]:

@@ -281,6 +281,25 @@ def test_a_missing_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     )
 
 
+def test_a_database_that_cannot_be_reached() -> None:
+    """What a driver says, as psycopg does; no server is needed to test it."""
+    import sqlalchemy.exc
+
+    from archspec.search.storage import messages
+
+    said = 'connection to server at "127.0.0.1", port 1 failed: Connection refused\n\tIs it there?'
+
+    def fail() -> None:
+        with messages(shown("postgresql+psycopg://me:secret@127.0.0.1:1/x")):
+            raise sqlalchemy.exc.OperationalError("SELECT 1", {}, RuntimeError(said))
+
+    assert refused(fail) == (
+        "postgresql+psycopg://me:***@127.0.0.1:1/x: cannot be reached: (builtins.RuntimeError) "
+        'connection to server at "127.0.0.1", port 1 failed: Connection refused\n'
+        "  does it run, and may this machine connect to it? Finished trials are kept"
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "text"),
     [
