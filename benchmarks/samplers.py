@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SPACE = "smlpnet_space"
 BUDGET = "5GFLOPs"
 TRIALS = 100
-SEEDS = 10
+SEEDS = 5
 
 Ints: TypeAlias = NDArray[np.int64]
 Reals: TypeAlias = NDArray[np.float64]
