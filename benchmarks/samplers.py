@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -117,10 +118,14 @@ def contestants() -> list[Contestant]:
     return [
         *(Contestant(f"archspec {name}", make, "never") for name, make in samplers().items()),
         *(
-            Contestant(f"Optuna {name}, {way}", lambda _, seed, make=make: make(seed), way)
+            Contestant(f"Optuna {name}, {way}", partial(_by_seed, make), way)
             for (name, make), way in itertools.product(theirs.items(), ways)
         ),
     ]
+
+
+def _by_seed(make: Callable[[int], BaseSampler], feasible: FeasibleSet, seed: int) -> BaseSampler:
+    return make(seed)
 
 
 @dataclass

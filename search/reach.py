@@ -1,45 +1,129 @@
-"""Which holes the text of one part of a spec can reach: its own, and those behind its names."""
+"""Which holes one part of a spec can reach: its own, and those behind the names that it reads."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
 
 from archspec import expr
-from archspec.errors import SpecError
-from archspec.source import Key, Node, Path_, is_hole
+from archspec.errors import Mark, SpecError
+from archspec.ops import Op
+from archspec.source import Key, Node, is_hole
 from archspec.spec import Spec
+from archspec.steps import Step
 
 
 def reaches(spec: Spec, part: str, among: Iterable[int]) -> set[int]:
-    """The holes (by their place in `spec.holes`) that a part may read.
+    """The holes (by their place in `spec.holes`) that a part's cost, shape or existence may hang on.
 
-    It may read more than it does: a list of values counts as read when one of them is.
+    It may name more than there are: a list of values counts as read when one of them is.
 
     Args:
         part: `stem`, `head`, or a stage's name.
         among: the holes that are asked about.
     """
-    section: Path_ = (part,) if part in ("stem", "head") else ("stages", part)
-    own = spec.tree.find((*section, "vars"))
-    hidden = {*map(str, own.value)} if own is not None and isinstance(own.value, dict) else set()
-    seen = {section}
-    todo = [section]
-    while todo:
-        node = spec.tree.find(todo.pop())
-        for name in () if node is None else _words(node):
-            paths: list[Path_] = [("blocks", name)]
-            if name not in hidden:  # by a variable of the stage, which is in its section
-                paths.append(("vars", name))
-            for path in paths:
-                if path not in seen and spec.tree.find(path) is not None:
-                    seen.add(path)
-                    todo.append(path)
-    return {
-        index
-        for index in among
-        if any(spec.holes[index].path[: len(path)] == path for path in seen)
-    }
+    reader = _Reader(spec)
+    if part in ("stem", "head"):
+        reader.steps(spec.stem if part == "stem" else spec.head)
+    else:
+        stage = next(stage for stage in spec.stages if stage.name == part)
+        reader.variables |= stage.vars
+        reader.node(stage.repeat)
+        reader.steps((*stage.enter, *stage.body))
+    return {index for index in among if spec.holes[index].node.mark in reader.holes}
+
+
+class _Reader:
+    """Follows steps, expressions, variables and blocks, each once."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.blocks = spec.blocks
+        self.variables: dict[str, Node] = {**spec.vars}
+        self.holes: set[Mark] = set()
+        """Where those stand that were met."""
+        self._seen: set[str] = set()
+
+    def steps(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            if step.kind == "choice":
+                self.holes.add(step.mark)
+            if step.kind == "block":
+                self.name(step.name)
+            for name, node in step.args.items():
+                if step.kind != "op" or not self._is_idle(step.op, name, node):
+                    self.node(node)
+            for body in step.bodies:
+                self.steps(body)
+
+    def node(self, node: Node) -> None:
+        if is_hole(node):
+            self.holes.add(node.mark)
+        for word in _words(node):
+            self.name(word)
+        for child in node.children():
+            self.node(child)
+
+    def name(self, name: str) -> None:
+        if name in self._seen:
+            return
+        self._seen.add(name)
+        if name in self.variables:
+            self.node(self.variables[name])
+        if name in self.blocks:
+            block = self.blocks[name]
+            for default in block.defaults.values():
+                self.node(default)
+            self.steps(block.body)
+
+    def _is_idle(self, op: type[Op], field: str, node: Node) -> bool:
+        """Whether an argument can be left out: a real number that is right whatever is chosen.
+
+        Rates, slopes and initial values change no shape and no cost.
+        """
+        if not is_real(op, field):
+            return False
+        seen: set[str] = set()
+        while isinstance(node.value, str) and node.value in self.variables.keys() - seen:
+            seen.add(node.value)
+            node = self.variables[node.value]
+        return is_hole(node) and _takes(op, field, _ends(node))
+
+
+@cache
+def is_real(op: type[Op], field: str) -> bool:
+    """Whether an op's argument is a real number, which no shape and no cost hangs on."""
+
+    def plain(kind: Any) -> Any:
+        return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+    kind = op.model_fields[field].annotation
+    kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return {plain(kind) for kind in kinds} - {type(None)} == {float}
+
+
+def _takes(op: type[Op], field: str, values: Iterable[Any]) -> bool:
+    info = op.model_fields[field]
+    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[(info.annotation, *info.metadata)])
+    try:
+        for value in values:
+            adapter.validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _ends(hole: Node) -> tuple[Any, ...]:
+    """The lowest and the highest number of a hole; what is taken at both is taken between."""
+    content: Mapping[str, Any] = hole.plain()
+    values = next(content[key] for key in ("choice", "int", "float") if key in content)
+    if not all(type(value) in (int, float) for value in values):
+        return ("no number",)
+    return min(values), max(values)
 
 
 def uses_all_variables(spec: Spec) -> bool:
@@ -68,15 +152,13 @@ def _certain(node: Node) -> set[str]:
 
 
 def _words(node: Node) -> Iterator[str]:
-    """Every name in a tree: in expressions, as words, as keys."""
+    """The names in a node itself: in an expression, as a word, as keys."""
     if isinstance(node.value, dict):
         yield from map(str, node.value)
     if isinstance(node.value, str):
         yield node.value.strip()
         yield from _names(node.value)
         yield from _quoted(node.value)
-    for child in node.children():
-        yield from _words(child)
 
 
 def _names(text: str) -> Iterable[str]:

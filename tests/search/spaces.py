@@ -74,6 +74,19 @@ SEPARABLE = {
           a: {repeat: {int: [1, 3]}, body: [residual: [linear, stochastic_depth: drop]]}
           b: {body: [residual: [conv: {kernel: 3}, dropout: drop]]}
         """,
+    "more rates than can be tried out": """
+        vars: {dim: {choice: [4, 8]}, drop: {float: [0, 0.5], step: 0.25}, slope: {choice: [0, 1]}}
+        blocks: {gone: {args: {rate: 0.1}, body: [stochastic_depth: rate]}}
+        stages:
+          a: {body: [residual: [linear, dropout: drop, leaky_relu: slope, gone: {rate: 0.2}]]}
+          b: {vars: {slope: 2}, body: [linear, leaky_relu: slope, dropout: drop]}
+        """,
+    "a rate that is refused": """
+        vars: {dim: {choice: [4, 8]}, drop: {float: [0, 1], step: 0.25}, half: drop / 2}
+        stages:
+          a: {body: [residual: [linear, dropout: drop]]}
+          b: {repeat: {choice: [1, 2]}, body: [residual: [linear, stochastic_depth: half]]}
+        """,
     "a float that costs": """
         vars: {dim: {choice: [4, 8]}, ratio: {float: [0.5, 2], step: 0.5}}
         stages:

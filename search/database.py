@@ -1,0 +1,285 @@
+"""The database behind a study: how it is named, made and opened, and what it says when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import sqlite3
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
+
+from archspec.errors import ArchspecError, Mark
+from archspec.search.errors import StudyError
+from archspec.search.retries import run_again
+
+HEARTBEAT = 30
+"""Seconds between two signs of life of a worker, where several share a study."""
+GRACE = 180
+"""Seconds without one after which another worker takes its trial over."""
+
+FILE = "sqlite:///"
+_DAMAGED = "is no study's database, or is damaged; it was left as it is"
+_MOVE = "move it away to begin anew; --storage names another"
+_SUCH = "such as study.db (SQLite) or postgresql+psycopg://user@host/name"
+
+
+# -- what goes wrong -------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def messages(where: str) -> Iterator[None]:
+    """Turn what databases raise into one message.
+
+    Args:
+        where: what to call the storage (`shown`).
+    """
+    try:
+        yield
+    except ArchspecError:
+        raise
+    except Exception as error:
+        causes = _chain(error)
+        if not any(isinstance(cause, _storage_errors()) for cause in causes):
+            raise
+        raise _message(causes, where) from None
+
+
+def _storage_errors() -> tuple[type[Exception], ...]:
+    import sqlalchemy.exc
+
+    return (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An exception and what led to it. Optuna trips over a failed storage itself: the cause of an
+    UnboundLocalError or an AssertionError is the storage's error."""
+    causes: list[BaseException] = []
+    inner: BaseException | None = error
+    while inner is not None and inner not in causes:
+        causes.append(inner)
+        inner = inner.__cause__ or inner.__context__
+    return causes
+
+
+def _message(causes: Sequence[BaseException], where: str) -> StudyError:
+    text = " ".join(str(cause) for cause in causes).lower()
+    mark = Mark(where)
+    if "is full" in text or "no space left" in text:
+        return StudyError(
+            "the disk is full", mark=mark,
+            hint="free some space and give the same command again; finished trials are kept",
+        )  # fmt: skip
+    if "not a database" in text or "malformed" in text or "no such table" in text:
+        return StudyError(_DAMAGED, mark=mark, hint=_MOVE)
+    if not _exists(where) and ("readonly" in text or "disk i/o" in text or "unable to" in text):
+        return StudyError("was removed while it was in use", mark=mark)
+    if "readonly" in text or "unable to open" in text or "permission denied" in text:
+        return StudyError("cannot be written", mark=mark, hint="is the folder yours to write?")
+    if "database is locked" in text:
+        return StudyError(
+            "is locked by another program", mark=mark, hint="close it and give the command again"
+        )
+    lines = str(causes[-1]).strip().splitlines()
+    first = (lines[0] if lines else type(causes[-1]).__name__)[:200]
+    if any(
+        word in text for word in ("refused", "resolve", "timed out", "timeout", "can't connect")
+    ):
+        return StudyError(
+            f"cannot be reached: {first}", mark=mark,
+            hint="does it run, and may this machine connect to it? Finished trials are kept",
+        )  # fmt: skip
+    return StudyError(f"the storage failed: {first}", mark=mark)
+
+
+def _exists(where: str) -> bool:
+    """Whether what is no database's URL is a file that is there."""
+    return "://" in where or Path(where).exists()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without Optuna's log, and without its notes on what is experimental."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            warnings.filterwarnings("ignore", module=r"optuna\.")
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+# -- where it is -----------------------------------------------------------------------------------
+
+
+def url_of(storage: str | None, folder: Path) -> str:
+    """The database's URL: that of `--storage`, or a file in the study's folder."""
+    if storage is None:
+        return f"{FILE}{folder / 'study.db'}"
+    return storage if "://" in storage else f"{FILE}{storage}"
+
+
+def shown(url: str) -> str:
+    """A storage for messages: a file's path, and never a password."""
+    if url.startswith(FILE):
+        return url.removeprefix(FILE)
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).set(query={}).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
+        return "--storage"
+
+
+def connect(url: str, *, shared: bool = False) -> RDBStorage:
+    """A storage.
+
+    Args:
+        shared: whether several workers may be at it, who then notice when another one dies.
+
+    Raises:
+        StudyError: it cannot be opened.
+    """
+    where = shown(url)
+    mark = Mark(where)
+    if url in ("sqlite://", FILE):
+        raise StudyError(
+            "a study is kept in a file or a database, and this is neither", mark=Mark("--storage")
+        )
+    import sqlalchemy.exc
+
+    with messages(where), quiet():
+        try:
+            if url.startswith(FILE) and not _is_database(Path(url.removeprefix(FILE))):
+                _make_file(Path(url.removeprefix(FILE)))
+            return _Storage(url, shared)
+        except sqlalchemy.exc.NoSuchModuleError:
+            raise StudyError(
+                f"there is no kind of database {url.partition(':')[0]!r}", mark=Mark("--storage"),
+                hint=_SUCH,
+            ) from None  # fmt: skip
+        except sqlalchemy.exc.ArgumentError:
+            raise StudyError(
+                "cannot be read as the URL of a database", mark=Mark("--storage"),
+                hint=_SUCH,
+            ) from None  # fmt: skip
+        except ImportError as error:
+            driver = getattr(error.__cause__ or error.__context__, "name", None)
+            raise StudyError(
+                f"needs a driver that is not installed: {driver or error}", mark=mark,
+                hint="pip install 'psycopg[binary]' for postgresql+psycopg://…, PyMySQL for "
+                "mysql+pymysql://…",
+            ) from None  # fmt: skip
+        except (ValueError, RuntimeError) as error:  # RuntimeError: of another version of Optuna
+            raise StudyError(str(error).splitlines()[0], mark=mark) from None
+
+
+@contextlib.contextmanager
+def connected(url: str, *, shared: bool = False) -> Iterator[RDBStorage]:
+    """A storage whose connections are closed in the end; what it raises is one message.
+
+    Raises:
+        StudyError: it cannot be opened, or fails later.
+    """
+    storage = connect(url, shared=shared)
+    with messages(shown(url)):
+        try:
+            yield storage
+        finally:
+            with contextlib.suppress(*_storage_errors()):
+                storage.remove_session()
+                storage.engine.dispose()
+
+
+class _Storage(RDBStorage):
+    """A storage whose workers give signs of life where it is shared."""
+
+    def __init__(self, url: str, shared: bool) -> None:
+        super().__init__(
+            url,
+            heartbeat_interval=HEARTBEAT if shared else None,
+            grace_period=GRACE if shared else None,
+            heartbeat_stale_trial_callback=run_again if shared else None,
+        )
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        # in a thread of its own, where nobody would catch it; the trial meets the same error
+        with contextlib.suppress(*_storage_errors()):
+            super().record_heartbeat(trial_id)
+
+
+def _is_database(path: Path) -> bool:
+    """Whether there is a study's SQLite file already.
+
+    Raises:
+        StudyError: there is something else; nothing was written into it.
+    """
+    mark = Mark(str(path))
+    try:
+        if path.is_dir():
+            raise StudyError("is a folder, not a database", mark=mark)
+        if not path.exists():
+            return False
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise StudyError(f"cannot be opened: {error.strerror or error}", mark=mark) from None
+    if not head:
+        return False
+    if head != b"SQLite format 3\0":
+        raise StudyError(_DAMAGED, mark=mark, hint=_MOVE)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        # a process that was killed left a journal: reading plays it back
+        found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        tables = {name for (name,) in found}
+        (whole,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    if whole != "ok":
+        raise StudyError(_DAMAGED, mark=mark, hint=_MOVE)
+    if tables and "studies" not in tables:
+        raise StudyError(
+            "is another program's database, not a study's; it was left as it is", mark=mark,
+            hint=_MOVE,
+        )  # fmt: skip
+    return True
+
+
+def _make_file(path: Path) -> None:
+    """Make an SQLite file with Optuna's tables, whole or not at all.
+
+    Optuna makes a table and then its index. A process that is killed between them leaves a database
+    that takes two studies of one name, and then none.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}.db")
+        try:
+            storage = RDBStorage(f"{FILE}{unfinished}")
+            storage.remove_session()
+            storage.engine.dispose()
+            _put(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise StudyError(
+            f"cannot be written: {error.strerror or error}", mark=Mark(str(path))
+        ) from None
+
+
+def _put(unfinished: Path, path: Path) -> None:
+    """Move a file to its place, unless another process was faster."""
+    if path.exists() and not path.stat().st_size:
+        path.unlink()
+    try:
+        path.hardlink_to(unfinished)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links
+        if not path.exists():
+            unfinished.rename(path)
