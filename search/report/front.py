@@ -15,6 +15,7 @@ from archspec.search.report.style import (
     SMALL,
     Hint,
     Plot,
+    count_axis,
     legend,
     panels,
     settings,
@@ -45,14 +46,20 @@ def plot(record: Record) -> Plot | None:
             points = [
                 (trial, words.scaled(cost, of[trial.number]), words.scaled(result, height))
                 for trial in trials
-                if trial.number in of and (height := results.final(record, trial, main)) is not None
+                if trial.number in of
+                and (height := results.settled(record, trial, main)) is not None
             ]
-            hints |= marks.scatter(record, ax, f"front-{len(hints)}", points)
-            pruned = [t.number for t in trials if t.state == "pruned" and t.number in of]
-            _pruned(ax, [words.scaled(cost, of[number]) for number in pruned])
-            _front(ax, points, x_up=ups.get(cost) == "maximize", y_up=ups[result] == "maximize")
+            name = f"front-{len(hints)}"
+            hints |= marks.scatter(record, ax, name, points, pruned="pruned, then trained again")
+            shown = {trial.number for trial, _, _ in points}
+            unsettled = [t.number for t in trials if t.number in of and t.number not in shown]
+            _pruned(ax, [words.scaled(cost, of[number]) for number in unsettled])
+            complete = [point for point in points if point[0].state == "complete"]
+            _front(ax, complete, x_up=ups.get(cost) == "maximize", y_up=ups[result] == "maximize")
             ax.set_xlabel(words.label(cost))
             ax.set_ylabel(words.label(result))
+            count_axis(ax.xaxis, cost)
+            ax.locator_params(axis="x", nbins=7)
             ax.margins(x=0.08, y=0.1)
             if cost in ("flops", "params"):
                 _bounds(record, ax, cost)

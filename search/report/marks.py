@@ -17,13 +17,19 @@ Point = tuple[TrialRecord, float, float]
 
 
 def scatter(
-    record: Record, axes: Axes, name: str, points: Sequence[Point]
+    record: Record,
+    axes: Axes,
+    name: str,
+    points: Sequence[Point],
+    *,
+    pruned: str = "pruned (where it was stopped)",
 ) -> dict[str, list[Hint]]:
     """Draw trials as points, finalists ringed, the winner as a star, with entries in the legend.
 
     Args:
         name: what the scatters' ids begin with.
         points: complete and pruned trials.
+        pruned: what the legend says of pruned ones.
 
     Returns:
         Hints for the points of each scatter, by its id.
@@ -31,7 +37,7 @@ def scatter(
     hints: dict[str, list[Hint]] = {}
     size = 26.0 if len(points) <= 150 else 12.0
     for state, marker, face, edge, meaning in (
-        ("pruned", "v", "none", GREY, "pruned (where it was stopped)"),
+        ("pruned", "v", "none", GREY, pruned),
         ("complete", "o", BLUE, PAPER, "complete"),
     ):
         of = [point for point in points if point[0].state == state]

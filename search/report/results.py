@@ -24,6 +24,14 @@ def final(record: Record, trial: TrialRecord, objective: int) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def settled(record: Record, trial: TrialRecord, objective: int) -> float | None:
+    """`final`, or of a pruned finalist the mean accuracy of its whole trainings afterwards."""
+    value = final(record, trial, objective)
+    if value is None and trial.state == "pruned" and record.objectives[objective] == "accuracy":
+        return next((f.mean for f in record.finalists if f.number == trial.number), None)
+    return value
+
+
 def last_rung(record: Record, trial: TrialRecord, objective: int) -> float | None:
     """A pruned trial's accuracy where it was stopped, if the objective is accuracy."""
     is_accuracy = record.objectives[objective] == "accuracy"

@@ -11,7 +11,7 @@ from archspec.search.report import results, words
 from archspec.search.report.agreement import Agreement, kendall
 from archspec.search.report.marks import describe
 from archspec.search.report.results import Target
-from archspec.search.report.style import BLUE, PAPER, Hint, Plot, panels, settings
+from archspec.search.report.style import BLUE, PAPER, Hint, Plot, count_axis, panels, settings
 
 TITLE = "Training-free scores"
 
@@ -110,6 +110,7 @@ def plot(record: Record, found: Scores) -> Plot | None:
                 ax.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
             else:
                 ax.locator_params(axis="x", nbins=5)
+                count_axis(ax.xaxis, entry.name)
         figure.supylabel(f"{target.name} (%)", fontsize=8.0)
     return Plot("scores", TITLE, figure, hints)
 

@@ -17,6 +17,7 @@ from archspec.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 COLOURS = {
@@ -129,6 +130,14 @@ def panels(count: int, *, width: float, height: float, columns: int) -> tuple[Fi
     for spare in axes[count:]:
         spare.remove()
     return figure, axes[:count]
+
+
+def count_axis(axis: Axis, name: str) -> None:
+    """Numbers of operations and parameters as 600 k, 1.2 M, 5 G: small networks and large ones."""
+    from matplotlib.ticker import EngFormatter
+
+    if name in ("flops", "params"):
+        axis.set_major_formatter(EngFormatter(sep=" "))
 
 
 def legend(

@@ -9,8 +9,8 @@ from typing import Any
 _PREFIXES = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3))
 UNITS = {
     "accuracy": ("accuracy (%)", 100.0),
-    "flops": ("FLOPs (G)", 1e-9),
-    "params": ("parameters (M)", 1e-6),
+    "flops": ("FLOPs", 1.0),
+    "params": ("parameters", 1.0),
     "latency": ("latency (ms)", 1e3),
 }
 """Figure → its axis label, and what it is multiplied with to be drawn there."""

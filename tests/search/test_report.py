@@ -480,7 +480,9 @@ def test_a_forest_that_explains_nothing_says_so(tmp_path: Path) -> None:
     noise = random.Random(2)
     trials = tuple(replace(trial(n), values=(noise.random(),), rungs={}) for n in range(20))
     text = written(study(20, trials=trials), tmp_path)
-    assert "do not read much into the bars" in Page(text).section("importance", text)
+    section = Page(text).section("importance", text)
+    assert "Not to be told from 20 trials" in section
+    assert not (tmp_path / "plots" / "importance.png").exists()
 
 
 def test_importance_uses_pruned_trials_at_the_common_rung() -> None:
