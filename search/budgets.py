@@ -26,10 +26,11 @@ FRACTION = Fraction(95, 100)
 
 UNITS: dict[Figure, str] = {"flops": "FLOPs", "params": "params"}
 _UNIT: dict[str, Figure] = {
-    "": "flops", "flops": "flops", "flop": "flops", "params": "params", "param": "params",
+    "flops": "flops", "flop": "flops", "params": "params", "param": "params",
     "parameters": "params",
 }  # fmt: skip
 _SUFFIX = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "b": 10**9, "t": 10**12}
+_WITH_UNIT = re.compile(r"(?<=[\d.\skmgbtKMGBT])\s*(flops?|param(?:eter)?s?)\s*$", re.IGNORECASE)
 _AMOUNT = re.compile(r"(\d{1,20}(?:\.\d{0,20})?)\s*([kmgbt]?)", re.IGNORECASE)
 _EXAMPLES = "such as 5GFLOPs, 600M, 30Mparams, 4.5G..5G, or a spec that is not to be exceeded"
 
@@ -138,14 +139,14 @@ def _window(high: int | Fraction, *, full: bool) -> Window:
 
 
 def _parse(text: str, *, first: bool) -> tuple[Figure, Window]:
-    amounts, unit = text, ""
-    match = re.search(r"(?<=[\d.\skmgbtKMGBT])\s*(flops?|param(?:eter)?s?)$", text, re.IGNORECASE)
-    if match:
-        amounts, unit = text[: match.start()], match[1].lower()
-    ends = [end.strip() for end in amounts.split("..")]
-    figure = _UNIT.get(unit)
-    if len(ends) > 2 or figure is None:
+    ends, units = [], set()
+    for end in text.split(".."):
+        match = _WITH_UNIT.search(end)
+        ends.append(end[: match.start()].strip() if match else end.strip())
+        units |= {_UNIT[match[1].lower()]} if match else set()
+    if len(ends) > 2 or len(units) > 1:
         raise _unread(text)
+    figure: Figure = units.pop() if units else "flops"
     values = []
     for end in ends:
         found = _AMOUNT.fullmatch(end)

@@ -175,7 +175,11 @@ def choose(study: Study, objectives: Sequence[Objective], n: int) -> tuple[Froze
     losses = [losses_of(trial.values, objectives) for trial in candidates]
     if fresh and "accuracy" in [o.name for o in objectives]:
         at = [o.name for o in objectives].index("accuracy")
-        rule += ", with the accuracy of a fresh training"
+        which = "the one network" if len(fresh) == 1 else f"the {len(fresh)} networks"
+        rule = (
+            f"of {which} of the front that had a fresh training, the nearest to its best {names}, "
+            "each scaled to its range"
+        )
         candidates = fresh
         losses = []
         for trial in fresh:

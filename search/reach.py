@@ -19,7 +19,7 @@ from archspec.steps import Step
 
 
 def reaches(spec: Spec, part: str, among: Iterable[int]) -> set[int]:
-    """The holes (by their place in `spec.holes`) that a part's cost, shape or existence may hang on.
+    """The holes (by their place in `spec.holes`) that a part's cost, shape or being may hang on.
 
     It may name more than there are: a list of values counts as read when one of them is.
 
@@ -108,7 +108,10 @@ def is_real(op: type[Op], field: str) -> bool:
 
 def _takes(op: type[Op], field: str, values: Iterable[Any]) -> bool:
     info = op.model_fields[field]
-    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[(info.annotation, *info.metadata)])
+    kind: Any = info.annotation
+    if info.metadata:
+        kind = Annotated[(kind, *info.metadata)]
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
     try:
         for value in values:
             adapter.validate_python(value)

@@ -42,7 +42,9 @@ def trial_record(trial: FrozenTrial, lost: Collection[int] = ()) -> TrialRecord:
         for key, value in attrs.items()
         if key.startswith("score:")
     }
-    seconds = None if trial.duration is None else trial.duration.total_seconds()
+    # when a trial that was cut has really ended, nobody knows
+    lasted = None if is_cut(trial) else trial.duration
+    seconds = None if lasted is None else lasted.total_seconds()
     started = trial.datetime_start
     return TrialRecord(
         trial.number, _STATES[trial.state],

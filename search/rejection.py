@@ -52,7 +52,7 @@ class DrawnSet(FeasibleSet):
         self._known: Rows = self._seen[inside]
         hits = int(inside.sum())
         share = hits / self.drawn
-        low, high = (share, share) if self.is_exact else wilson(hits, self.drawn)
+        low, high = (share, share) if self.is_exact else confidence(hits, self.drawn)
         self.count = hits if self.is_exact else round(space.size * share)
         self.interval = (round(space.size * low), round(space.size * high))
 
@@ -156,11 +156,14 @@ class DrawnSet(FeasibleSet):
         )
 
 
-def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share, by Wilson's score; right also for no hits at all."""
-    if n == 0:
-        return 0.0, 1.0
-    share = hits / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+def confidence(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """The interval that holds a share at least as often as `level` says (Clopper and Pearson's).
+
+    Also where hits are rare, or there are none at all: there other intervals promise too much.
+    """
+    from scipy.special import betaincinv
+
+    tail = (1 - level) / 2
+    low = float(betaincinv(hits, n - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
+    return low, high

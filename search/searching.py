@@ -294,7 +294,8 @@ def _interrupted(study: Study, plan: Plan) -> ArchspecError:
     from archspec.search.train.outcomes import Interrupted
 
     return Interrupted(
-        f"interrupted with {finished(study)} of {plan.trials} trials done; nothing is lost",
+        f"interrupted with {finished(study)} of {plan.trials} trials done; "
+        "no finished trial or epoch is lost",
         hint="the same command goes on",
     )
 

@@ -109,7 +109,10 @@ def load_study(name: str, url: str) -> Study:
     """
     where = shown(url)
     if url.startswith(FILE) and not Path(url.removeprefix(FILE)).exists():
-        raise StudyError("there is no such study", mark=Mark(where))
+        raise StudyError(
+            "there is no such study", mark=Mark(where),
+            hint="--storage names its database, if that is elsewhere",
+        )  # fmt: skip
     storage = connect(url)
     with messages(where), quiet():
         names = optuna.get_all_study_names(storage)

@@ -41,13 +41,18 @@ def write_specs(
     if record.winner is None:
         return None
     path = folder / WINNER
-    text, winner = _written(record, feasible, record.trial(record.winner), path, "winner")
+    text, winner = _written(record, feasible, record.trial(record.winner), path, _name(record))
     if not _is_there(path, text):
         _verify(winner, feasible, note)
         write_text(path, text)
     if record.front:
         _write_front(record, feasible, folder / FRONT)
     return winner
+
+
+def _name(record: Record) -> str:
+    """`winner-STUDY`, so that winners of several studies can be told apart."""
+    return f"winner-{record.name.replace('+', '-')}"[:100]
 
 
 def _write_front(record: Record, feasible: FeasibleSet, folder: Path) -> None:

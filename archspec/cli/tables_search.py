@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SHOWN = 15
 """Trials that the table shows, the best ones."""
+FEWEST = 8
+"""Trials below which rank correlations are not printed: their intervals hold everything."""
 
 
 def plan_table(plan: Plan) -> Table:
@@ -51,9 +53,11 @@ def plan_table(plan: Plan) -> Table:
 def _objective(plan: Plan) -> str:
     names = " against ".join(plan.settings.objectives)
     if "accuracy" not in plan.settings.objectives:
-        return names
+        epochs = f"{plan.epochs} epoch{'s' if plan.epochs > 1 else ''}"
+        return f"{names}; the finalists by accuracy after {epochs}" if plan.finalists else names
     recipe = plan.settings.recipe
-    text = f"{names}; {plan.epochs} epochs from scratch, batches of {recipe['batch_size']}"
+    epochs = f"{plan.epochs} epoch{'s' if plan.epochs > 1 else ''}"
+    text = f"{names}; {epochs} from scratch, batches of {recipe['batch_size']}"
     if plan.rungs:
         text += f", the weaker half dropped after {', '.join(map(str, plan.rungs))}"
     return text
@@ -64,7 +68,8 @@ def _trials(plan: Plan) -> str:
     if plan.finished:
         text += f", {plan.finished:,} of them done"
     if plan.finalists:
-        text += f"; then the best {plan.finalists} again with fresh seeds"
+        n = min(plan.finalists, plan.trials)
+        text += f"; then the best {n if n > 1 else 'one'} again with a fresh seed"
     return text
 
 
@@ -136,8 +141,9 @@ def _foretold(record: Record) -> list[str]:
     if found.main is None:
         return []
     taus = {entry.name: found.tau[entry.name, found.main.name] for entry in found.predictors}
-    shown = "; ".join(f"{name} {tau}" for name, tau in taus.items() if tau is not None)
-    return [f"Kendall τ with the {found.main.name}: {shown}"]
+    known = {name: tau for name, tau in taus.items() if tau is not None and tau.n >= FEWEST}
+    shown = "; ".join(f"{name} {tau}" for name, tau in known.items())
+    return [f"Kendall τ with the {found.main.name}: {shown}"] if known else []
 
 
 def _counts(record: Record) -> str:

@@ -122,7 +122,8 @@ def read(path: Path, mark: Mapping[str, Any]) -> Saved | None:
         raise ForeignCheckpoint(
             "is of another training:\n" + "\n".join(differences),
             mark=Mark(str(path)),
-            hint="train with the same settings, in another folder, or delete it to start over",
+            hint="train with the same settings, in another folder (--output), or delete it to "
+            "start over",
         )
     return saved
 

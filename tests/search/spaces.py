@@ -1,7 +1,10 @@
 """Small spaces of every kind, and what is true of them by looking at each network."""
 
+# ruff: noqa: E501 - a stage is read best in one line
+
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,14 +81,14 @@ SEPARABLE = {
         vars: {dim: {choice: [4, 8]}, drop: {float: [0, 0.5], step: 0.25}, slope: {choice: [0, 1]}}
         blocks: {gone: {args: {rate: 0.1}, body: [stochastic_depth: rate]}}
         stages:
-          a: {body: [residual: [linear, dropout: drop, leaky_relu: slope, gone: {rate: 0.2}]]}
-          b: {vars: {slope: 2}, body: [linear, leaky_relu: slope, dropout: drop]}
+          a: {body: [residual: [linear, dropout: drop, leaky_relu: {negative_slope: slope}, gone: {rate: 0.2}]]}
+          b: {vars: {slope: 2}, body: [linear, leaky_relu: {negative_slope: slope}, dropout: drop]}
         """,
     "a rate that is refused": """
-        vars: {dim: {choice: [4, 8]}, drop: {float: [0, 1], step: 0.25}, half: drop / 2}
+        vars: {dim: {choice: [4, 8]}, drop: {float: [0, 1], step: 0.25}, less: drop / 2}
         stages:
           a: {body: [residual: [linear, dropout: drop]]}
-          b: {repeat: {choice: [1, 2]}, body: [residual: [linear, stochastic_depth: half]]}
+          b: {repeat: {choice: [1, 2]}, body: [residual: [linear, stochastic_depth: less]]}
         """,
     "a float that costs": """
         vars: {dim: {choice: [4, 8]}, ratio: {float: [0.5, 2], step: 0.5}}
@@ -242,8 +245,6 @@ DRAWN = {
 
 def space(text: str) -> Space:
     """A space from the lines that are its own; stem and head are added where they lack."""
-    import textwrap
-
     text = textwrap.dedent(text)
     for key, lines in (("stem:", _STEM), ("head:", _HEAD)):
         text += "" if f"\n{key}" in f"\n{text}" else "\n" + lines

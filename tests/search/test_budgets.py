@@ -29,6 +29,8 @@ T = (5_011_528_960, 24_123_584)
         ("30M parameters", {"params": (28_500_000, 30_000_000)}),
         ("4.5G..5G", {"flops": (4_500_000_000, 5_000_000_000)}),
         ("4.5..5GFLOPs", {"flops": (4_500_000_000, 5_000_000_000)}),
+        ("2MFLOPs..3MFLOPs", {"flops": (2_000_000, 3_000_000)}),
+        ("2Mparams..3Mparams", {"params": (2_000_000, 3_000_000)}),
         ("20M..30Mparams", {"params": (20_000_000, 30_000_000)}),
         ("5G..5G", {"flops": (5_000_000_000, 5_000_000_000)}),
         (
@@ -101,6 +103,7 @@ EXAMPLES = "such as 5GFLOPs, 600M, 30Mparams, 4.5G..5G, or a spec that is not to
         ("5G..", "expected a budget, found '5G..'"),
         ("1G..2G..3G", "expected a budget, found '1G..2G..3G'"),
         ("5G..4G", "the window '5G..4G' ends below its start"),
+        ("5GFLOPs..6Mparams", "expected a budget, found '5GFLOPs..6Mparams'"),
         ("5G,6G", "FLOPs are limited twice"),
         ("nan", "expected a budget, found 'nan'"),
     ],

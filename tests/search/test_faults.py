@@ -248,13 +248,14 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     ("event", "nth", "times", "said"),
     [
         ("step", 8, 1, [progress.STOPPING,
-                        "interrupted with 1 of 3 trials done; nothing is lost",
+                        "interrupted with 1 of 3 trials done; no finished trial or epoch is lost",
                         "  the same command goes on"]),
         ("step", 8, 2, [progress.STOPPING, "interrupted; the same command goes on"]),
         ("busy reading the data", 1, 1, ["interrupted; the same command goes on"]),
         ("busy counting the networks of little", 1, 1, ["interrupted; the same command goes on"]),
         ("finalist", 1, 1, [progress.STOPPING,
-                            "interrupted with 3 of 3 trials done; nothing is lost",
+                            "interrupted with 3 of 3 trials done; "
+                            "no finished trial or epoch is lost",
                             "  the same command goes on"]),
         ("busy drawing the report", 1, 1, ["interrupted; the same command goes on"]),
     ],

@@ -245,7 +245,7 @@ def test_the_winner_is_a_spec_like_any_other(
 def test_how_the_winner_reads(tmp_path: Path) -> None:
     search(tmp_path, objective=parameters, trials=18)
     assert (tmp_path / "study" / "winner.yaml").read_text() == (
-        "name: winner\n"
+        "name: winner-study\n"
         "about: 'Trial 1 of the search study (1K..50K FLOPs): parameters 425.'\n"
         "input: {channels: 3, height: 6, width: 6}\n"
         "classes: 3\n"

@@ -337,7 +337,8 @@ def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
          "--time-limit takes a time such as 90s, 30m or 2h, found 'soon'"),
         (["search", "--budget", "5G", "--time-limit", "-1"],
          "--time-limit takes a time such as 90s, 30m or 2h, found '-1'"),
-        (["search", "report", "nothing"], "runs/nothing/study.db: there is no such study"),
+        (["search", "report", "nothing"], "runs/nothing/study.db: there is no such study\n"
+            "  --storage names its database, if that is elsewhere"),
         (["search", "report", ".."], f"{NAME}'..'"),
     ],
 )  # fmt: skip

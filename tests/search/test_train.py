@@ -176,7 +176,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         "  seed: 5 there, 6 here\n"
         "  spec: aaaaaaaaaaaa there, bbbbbbbbbbbb here\n"
         "  lr: 0.01 there, none here\n"
-        "  train with the same settings, in another folder, or delete it to start over"
+        "  train with the same settings, in another folder (--output), or delete it to start over"
     )
     for model, data in ((tiny_network(norm=False), tiny_data()), (tiny_network(), tiny_data(32))):
         with pytest.raises(ForeignCheckpoint):
