@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from benchmarks.registry import Benchmark, Device, Row
-from benchmarks.timing import Quartiles, interleave, rate
+from benchmarks.timing import Quartiles, Task, interleave, rate
 
 DRAWN = 1_000_000
 TRIALS = 1_000
@@ -25,9 +25,11 @@ def run(device: Device) -> list[Row]:
     from archspec.search.samplers.base import distributions
 
     limits = {"smlpnet_space": "5GFLOPs", "hybrid_space": "5GFLOPs"}
-    seconds = interleave(
-        {name: lambda n=name: feasible(Space(n), budget(limits[n])) for name in limits}, ROUNDS
-    )
+
+    def counted(name: str) -> Task:
+        return lambda: feasible(Space(name), budget(limits[name]))
+
+    seconds = interleave({name: counted(name) for name in limits}, ROUNDS)
     rows = [
         Row(f"{name} at {limits[name]}", f"counted: {found.count:,} of {found.space.size:,}",
             Quartiles.of(seconds[name]), "s")
