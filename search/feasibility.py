@@ -77,6 +77,26 @@ class FeasibleSet(ABC):
         """Which networks exist and are inside the budget."""
         return self.figures(rows).within(self.budget)
 
+    def missing(self) -> str | None:
+        """In a sentence, how many networks of the space cannot exist, and why one cannot."""
+        rows = self._looked_at()
+        absent = rows[~self.figures(rows).exists]
+        if not len(absent):
+            return None
+        drawn = "" if len(rows) == self.space.size else " drawn"
+        text = f"{len(absent):,} of {len(rows):,} networks{drawn} cannot exist"
+        try:
+            count(expand(self.space.spec_of(absent[0])))
+        except SpecError as error:
+            return f"{text}; the first: {error}"
+        return text
+
+    def _looked_at(self) -> Rows:
+        """Networks of the space, inside the budget or not: all, or some drawn."""
+        if self.space.size <= self.affordable:
+            return self.space.all_rows()
+        return self.space.draw(self.affordable, np.random.default_rng(0))
+
     def check(self) -> None:
         """Refuse a budget that nothing meets.
 

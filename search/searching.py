@@ -127,6 +127,8 @@ def run(
     hear.busy(f"counting the networks of {asked.name}")
     found = feasible(asked, wanted)
     found.check()
+    if (missing := found.missing()) is not None:
+        hear.note(missing)
     _leave(should_stop)
 
     hear.busy("importing PyTorch")
