@@ -64,7 +64,7 @@ def _network(spec: Spec, entering: Callable[[str], None]) -> Graph:
     if spec.head:
         entering("head")
         tensor = expander.section("head", spec.head, tensor, body)
-        _check_logits(spec, tensor.shape)
+        check_logits(spec, tensor.shape)
     graph = Graph(spec.name, "network", (spec.input,), tuple(body.nodes), tensor.ref)
     _check_count(spec, graph)
     spec.check_variables()  # last: a misspelt use has the better message
@@ -82,7 +82,7 @@ def expand_block(
     return expander.block(block, dict(arguments or {}), inputs, expander.variables)
 
 
-def _check_logits(spec: Spec, shape: Shape) -> None:
+def check_logits(spec: Spec, shape: Shape) -> None:
     if set(shape) != {CHANNELS} or not equal(shape[CHANNELS], spec.classes):
         raise ShapeError(
             f"the head must end in one value per class (C{spec.classes}), found {shape}",

@@ -103,7 +103,7 @@ def contestants() -> list[Contestant]:
     from archspec.search.samplers import samplers
 
     theirs: dict[str, Callable[[int], BaseSampler]] = {
-        "TPESampler()": lambda seed: stock.TPESampler(seed=seed),
+        # for one objective, Optuna 5's default
         "TPESampler(multivariate=True)": lambda seed: stock.TPESampler(
             multivariate=True, seed=seed
         ),

@@ -11,7 +11,7 @@ from typing import Any
 from archspec.counting import CostTable, count
 from archspec.errors import SpecError
 from archspec.expander import Body, Expander, Tensor
-from archspec.expansion import _check_logits
+from archspec.expansion import check_logits
 from archspec.graph import INPUT, CallNode, Graph, Ref
 from archspec.scope import Scope, evaluate
 from archspec.shape import Shape
@@ -50,7 +50,7 @@ def expand_part(spec: Spec, name: str, shape: Shape) -> PartGraph:
     if name == "stem":
         expander.section(name, spec.stem, x, body)
     elif name == "head":
-        _check_logits(spec, expander.section(name, spec.head, x, body).shape)
+        check_logits(spec, expander.section(name, spec.head, x, body).shape)
     else:
         expander.stage(next(stage for stage in spec.stages if stage.name == name), x, body)
     (node,) = body.nodes
