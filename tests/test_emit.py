@@ -246,7 +246,10 @@ def assert_same(program: Program, folder: Path) -> None:
         torch.manual_seed(1)
         expected = built.train(training)(image)
         torch.manual_seed(1)
-        assert torch.equal(emitted.train(training)(image), expected)
+        # to the last bit; random networks may overflow, and then both must
+        torch.testing.assert_close(
+            emitted.train(training)(image), expected, rtol=0, atol=0, equal_nan=True
+        )
 
 
 @pytest.mark.parametrize("name", SPECS)

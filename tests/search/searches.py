@@ -64,9 +64,16 @@ def options(folder: Path, **more: Any) -> dict[str, Any]:
 
 
 def search(folder: Path, **more: Any) -> Any:
+    import torch
+
     from archspec.search.searching import run
 
-    return run(space(), BUDGET, **options(folder, **more))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same in every process: sums hang on it in their last bit
+    try:
+        return run(space(), BUDGET, **options(folder, **more))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def facts(outcome: Any) -> dict[str, Any]:
