@@ -21,7 +21,7 @@ RESOLUTIONS = (32, 48, 64, 96, 112, 128, 160, 192)
 EMBEDDED = "digits"
 
 _TRIALS, _TRIALS_EMBEDDED, _TRIALS_UNTRAINED = 50, 12, 200
-_EPOCHS, _EPOCHS_EMBEDDED = 8, 3
+_EPOCHS, _EPOCHS_EMBEDDED = 8, 2
 
 
 def trials(data: Data | None, goals: Sequence[Objective]) -> int:
