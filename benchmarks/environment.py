@@ -8,8 +8,9 @@ import os
 import platform
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
+
+from archspec.search.machine import cpu_model
 
 PACKAGES = ("torch", "numpy", "fvcore", "pydantic", "typer")
 VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ONEDNN_DEFAULT_FPMATH_MODE")
@@ -21,17 +22,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def cpu_model() -> str:
-    """As the processor calls itself."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
 
 
 def gpu_model() -> str | None:

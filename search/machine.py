@@ -28,10 +28,11 @@ def machine(device: str) -> Machine:
     place = open_fabric(device, "fp32").device
     if place.type == "cuda":
         return Machine("cuda", torch.cuda.get_device_name(place))
-    return Machine(place.type, f"{_cpu()}, {torch.get_num_threads()} threads")
+    return Machine(place.type, f"{cpu_model()}, {torch.get_num_threads()} threads")
 
 
-def _cpu() -> str:
+def cpu_model() -> str:
+    """As the processor calls itself."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
