@@ -11,6 +11,29 @@ from archspec.errors import ArchspecError
 
 
 @contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the system refuses inside the block becomes one message that names `path`.
+
+    Raises:
+        ArchspecError: the file or folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ArchspecError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Raises:
+        ArchspecError: it cannot be made.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A new file beside `path`, which takes its place when the block ends well.
 
@@ -21,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     if os.path.isdir(path):  # noqa: PTH112 - Path's raises for a name too long
         raise ArchspecError(f"cannot write {path}: it is a folder")
-    try:
+    with writing(path):
         real = path.resolve()  # a link stays a link
         if real.exists() and not real.is_file():
             yield real  # a pipe or a device is written into, never replaced
@@ -37,8 +60,6 @@ def replacing(path: Path) -> Iterator[Path]:
             unfinished.replace(real)
         finally:
             unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise ArchspecError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,6 +70,18 @@ def write_text(path: Path, text: str) -> None:
     """
     with replacing(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _usual_mode() -> int:
@@ -66,3 +99,14 @@ def unique(wanted: str, taken: set[str]) -> str:
         name = f"{wanted}_{number}"
     taken.add(name)
     return name
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of that number on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True

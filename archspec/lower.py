@@ -12,6 +12,7 @@ from archspec.program import (
     Local,
     Member,
     Name,
+    Pointwise,
     Program,
     Sequence,
     Statement,
@@ -23,14 +24,18 @@ from archspec.sizes import is_array, is_symbol
 
 @dataclass
 class _Position:
-    """Counts the repeated layers of the network, for stochastic depth."""
+    """Counts the repeated layers of the network, for stochastic depth; how products are lowered."""
 
     total: int
+    pointwise: Pointwise
     index: int = 0
 
 
-def lower(graph: Graph) -> Program:
+def lower(graph: Graph, *, pointwise: Pointwise = "conv") -> Program:
     """The program of a whole network. Images come in as (batch, channels, height, width).
+
+    Args:
+        pointwise: what linear maps along the channels of a grid become.
 
     Raises:
         SpecError: the graph describes many networks (arrays) or a formula (symbols).
@@ -39,7 +44,7 @@ def lower(graph: Graph) -> Program:
         sizes = [times, *(size for shape in leaf.node.outputs for size in shape.values())]
         if any(is_array(size) or is_symbol(size) for size in sizes):
             raise SpecError("only one network with known sizes can be built", mark=leaf.node.mark)
-    return _program(graph, _Position(_layers(graph)), image=True)
+    return _program(graph, _Position(_layers(graph), pointwise), image=True)
 
 
 def _layers(graph: Graph) -> int:
@@ -59,7 +64,7 @@ def interface(shape: Shape) -> tuple[str, ...]:
 
 
 def _program(graph: Graph, at: _Position, image: bool = False, inside: bool = False) -> Program:
-    builder = Builder(layer_count=at.total)
+    builder = Builder(layer_count=at.total, pointwise=at.pointwise)
     values: dict[Ref, Value] = {}
     inputs = []
     for port, shape in enumerate(graph.inputs):

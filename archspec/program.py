@@ -19,6 +19,9 @@ from archspec.shape import CHANNELS, Shape
 
 BATCH = "batch"
 
+Pointwise: TypeAlias = Literal["conv", "linear"]
+"""What a linear map along the channels of a grid becomes: a 1×1 convolution or a matrix product."""
+
 
 @dataclass(frozen=True, slots=True)
 class Local:
@@ -111,7 +114,10 @@ class Value:
 class Builder:
     """Records one forward function; ops call it from their `lower`."""
 
-    def __init__(self, layer_index: int = 0, layer_count: int = 1) -> None:
+    def __init__(
+        self, layer_index: int = 0, layer_count: int = 1, pointwise: Pointwise = "conv"
+    ) -> None:
+        self.pointwise = pointwise
         self.layer_index = layer_index
         """Position of the enclosing layer among all repeated layers of the network."""
         self.layer_count = layer_count

@@ -15,6 +15,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
 from archspec.errors import ArchspecError, brief
+from archspec.files import make_folder
 from archspec.search.errors import BudgetError, SpaceError
 from archspec.search.feasibility import FeasibleSet
 from archspec.search.listener import Listener
@@ -27,6 +28,8 @@ from archspec.search.storage import worker_at
 from archspec.spec import Spec
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from archspec.search.data.images import Data
     from archspec.search.train.history import Epoch, Result
     from archspec.search.train.recipe import Recipe
@@ -56,17 +59,23 @@ class Workshop:
 
     def trained_spec(self, spec: Spec) -> Spec:
         """A network at the size and with the classes that it is trained with."""
+        from archspec.search.train.fitting import sized
+
         assert self.data is not None
-        height, width = self.settings.resolution
-        return spec.with_values(
-            {"input.height": height, "input.width": width, "classes": len(self.data.classes)},
-            origin="--resolution",
-        )
+        return sized(spec, self.settings.resolution, len(self.data.classes))
 
     def train(
-        self, spec: Spec, seed: int, on_epoch: Callable[[Epoch], None] | None = None
+        self,
+        spec: Spec,
+        seed: int,
+        on_epoch: Callable[[Epoch], None] | None = None,
+        on_end: Callable[[nn.Module, Result], None] | None = None,
     ) -> Result:
-        """Train a network of the space from scratch, going on where it was left off."""
+        """Train a network of the space from scratch, going on where it was left off.
+
+        Args:
+            on_end: called with the trained network.
+        """
         from archspec.api import build
         from archspec.search.train.device import seeded
         from archspec.search.train.trainer import train
@@ -74,14 +83,17 @@ class Workshop:
         assert self.data is not None
         network = self.trained_spec(spec)
         checkpoint = self._checkpoint(spec, seed)
-        _make(checkpoint.parent)
+        make_folder(checkpoint.parent)
         with seeded(seed, 1):
             model = build(network)
-        return train(
+        result = train(
             model, self.data, self.recipe, seed=seed, device=self.device,
             checkpoint=checkpoint, identity={"spec": network.digest}, on_epoch=on_epoch,
             on_step=self.listener.step, on_note=self.listener.note, should_stop=self.should_stop,
         )  # fmt: skip
+        if on_end is not None:
+            on_end(model, result)
+        return result
 
     def forget(self, spec: Spec, seed: int) -> None:
         """Take away the checkpoint of a training whose result is kept."""
@@ -104,13 +116,6 @@ class Workshop:
 
     def _checkpoint(self, spec: Spec, seed: int) -> Path:
         return self.folder / "trials" / f"{spec.digest[:16]}-{seed}.pt"
-
-
-def _make(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArchspecError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def suggest(trial: Trial, feasible: FeasibleSet) -> tuple[int, ...]:

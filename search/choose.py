@@ -91,12 +91,13 @@ def from_ideal(losses: Sequence[tuple[float, ...]]) -> list[float]:
 
 
 def train_again(study: Study, shop: Workshop, trials: Sequence[FrozenTrial]) -> None:
-    """Train each of the best with fresh seeds, keeping every result at once in the study.
+    """Train each of the best with fresh seeds, keeping weights and result of each at once.
 
     Raises:
         Interrupted: the caller stopped it.
     """
     from archspec.search.candidate import caught
+    from archspec.search.trained import keeper
 
     known = study.user_attrs
     for place, trial in enumerate(trials, 1):
@@ -109,7 +110,9 @@ def train_again(study: Study, shop: Workshop, trials: Sequence[FrozenTrial]) -> 
             spec = shop.feasible.space.spec_of(shop.feasible.space.row(trial.params))
             found: dict[str, Any]
             try:
-                result = shop.train(spec, seed, _teller(shop, trial.number))
+                result = shop.train(
+                    spec, seed, _teller(shop, trial.number), keeper(shop, spec, seed)
+                )
                 found = {"accuracy": result.accuracy, "loss": result.history[-1].loss}
             except caught() as error:
                 shop.listener.note(str(error))

@@ -150,11 +150,11 @@ def _fits(
 ) -> None:
     """Refuse a size that networks of the space cannot have."""
     from archspec.expansion import expand
+    from archspec.search.train.fitting import sized
 
-    values = {"input.height": size[0], "input.width": size[1], "classes": classes}
     for row in found.sample(8, np.random.default_rng(0)):
         try:
-            expand(space.spec_of(row).with_values(values, origin=origin))
+            expand(sized(space.spec_of(row), size, classes, origin=origin))
         except SpecError as error:
             own = space.spec.input
             raise SpaceError(

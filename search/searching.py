@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from archspec.search import defaults
 from archspec.search.budgets import Budget
 from archspec.search.errors import BudgetError, StudyError
 from archspec.search.feasibility import feasible
+from archspec.search.kept import WEIGHTS
 from archspec.search.listener import Listener
 from archspec.search.objectives import Function
 from archspec.search.plan import Plan
@@ -40,6 +40,9 @@ class Outcome:
     """At its own input size, without holes; None if no trial came to an end."""
     folder: Path
     report: Path | None
+    weights: Path | None = None
+    """Of the winner's whole training with a fresh seed, at the size and with the classes that it
+    was trained with (`archspec.search.kept.Facts`, beside it); None if it had none."""
 
 
 def run(
@@ -101,7 +104,8 @@ def run(
 
     Returns:
         What is known of the study and its winner. The winner also stands in
-        `FOLDER/STUDY/winner.yaml`, the report in `FOLDER/STUDY/report.html`.
+        `FOLDER/STUDY/winner.yaml`, its weights in `winner.safetensors` there, and the report in
+        `report.html`.
 
     Raises:
         BudgetError: nothing in the space meets it.
@@ -306,32 +310,25 @@ def _finish(study: Study, shop: Workshop, plan: Plan, report: bool) -> Outcome:
     """Train the best again, name a winner, and write it and the report."""
     from archspec.search.choose import best, train_again
     from archspec.search.reading import faults, record
-    from archspec.search.winner import write_specs
+    from archspec.search.report import write_report
+    from archspec.search.trained import forget, of_winner
+    from archspec.search.winner import write_winner
 
     if plan.finalists:
         train_again(study, shop, best(study, shop.objectives, plan.finalists))
-    shop.forget_all()
     found = record(study)
+    fresh = of_winner(found, shop)
+    shop.forget_all()
     if found.winner is None:
         reasons = "".join(f"\n  {fault}" for fault in faults(study)[:3])
         shop.listener.note(f"no trial came to its end{reasons}")
     shop.listener.busy("checking the winner")
-    winner = write_specs(found, shop.feasible, shop.folder, shop.listener.note)
+    winner = write_winner(found, shop, fresh)
+    forget(shop)
     page = None
     if report:
         shop.listener.busy("drawing the report")
         page = write_report(found, shop.folder, winner)
     shop.listener.won(found)
-    return Outcome(found, winner, shop.folder, page)
-
-
-def write_report(found: Record, folder: Path, winner: Spec | None) -> Path:
-    """The page and the pictures of a study, in its folder."""
-    from archspec.search.report import write
-    from archspec.spec import load
-
-    reference = None
-    if found.reference is not None:
-        with contextlib.suppress(ArchspecError):
-            reference = load(found.reference)
-    return write(found, folder, winner=winner, reference=reference)
+    weights = None if fresh is None else shop.folder / WEIGHTS
+    return Outcome(found, winner, shop.folder, page, weights)

@@ -16,6 +16,7 @@ from optuna.study import Study
 from archspec.errors import Mark
 from archspec.search.database import FILE, GRACE, connect, connected, messages, quiet, shown, url_of
 from archspec.search.errors import StudyError
+from archspec.search.kept import LOCK
 from archspec.search.objectives import Direction
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     mark = Mark(str(folder))
-    lock = FileLock(folder / "lock")
+    lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from archspec.errors import ArchspecError, SpecError
-from archspec.files import write_text
+from archspec.files import make_folder, sha256, write_text, writing
 from archspec.search.budgets import UNITS, short
 from archspec.search.feasibility import FeasibleSet
+from archspec.search.kept import FACTS, TRAINED, WEIGHTS, WINNER, Facts
 from archspec.search.record import Record, TrialRecord
 from archspec.spec import Spec, loads
 from archspec.written import to_yaml
 
-WINNER = "winner.yaml"
+if TYPE_CHECKING:
+    from archspec.search.candidate import Workshop
+    from archspec.search.trained import Fresh
+
 FRONT = "front"
 
 
@@ -23,16 +28,14 @@ class WinnerError(ArchspecError):
     exit_code = 1
 
 
-def write_specs(
-    record: Record, feasible: FeasibleSet, folder: Path, note: Callable[[str], None]
-) -> Spec | None:
+def write_winner(record: Record, shop: Workshop, fresh: Fresh | None) -> Spec | None:
     """Write `winner.yaml` and, with several objectives, `front/*.yaml`; the winner as it reads.
 
     The winner is checked as `archspec build` does, and its measured cost against the budget, before
     it is named.
 
     Args:
-        note: told when the winner is too large to be checked on this machine.
+        fresh: its weights, which become `winner.safetensors`, with `winner.json` beside them.
 
     Raises:
         WinnerError: its figures differ from those measured, or are outside the budget.
@@ -40,11 +43,17 @@ def write_specs(
     """
     if record.winner is None:
         return None
+    feasible, folder = shop.feasible, shop.folder
     path = folder / WINNER
     text, winner = _written(record, feasible, record.trial(record.winner), path, _name(record))
     if not _is_there(path, text):
-        _verify(winner, feasible, note)
-        write_text(path, text)
+        _verify(winner, feasible, shop.listener.note)
+    # winner.yaml comes last, and anew each time: the newest is that of the search that ended last
+    if fresh is not None:
+        _write_trained(record, shop, fresh, winner)
+    write_text(path, text)
+    if fresh is None:
+        _remove(folder, FACTS, WEIGHTS, TRAINED)  # of an earlier winner
     if record.front:
         _write_front(record, feasible, folder / FRONT)
     return winner
@@ -55,15 +64,71 @@ def _name(record: Record) -> str:
     return f"winner-{record.name.replace('+', '-')}"[:100]
 
 
+def _write_trained(record: Record, shop: Workshop, fresh: Fresh, winner: Spec) -> None:
+    """The winner's weights, the network that they belong to, and at last what they are.
+
+    winner.json has the digests of all: what a killed process left half exchanged shows.
+    """
+    from archspec.search.train.batches import normalisation
+    from archspec.search.train.fitting import sized
+
+    assert shop.data is not None
+    assert record.winner is not None
+    folder, size, classes = shop.folder, shop.settings.resolution, shop.data.classes
+    weights, path = folder / WEIGHTS, folder / TRAINED
+    own = sized(winner, size, len(classes))
+    is_other = own.digest != winner.digest
+    if is_other:
+        told = (
+            f"{winner.header.about} As it was trained: {size[0]}×{size[1]}, {len(classes)} classes."
+        )
+        text = to_yaml(own.with_values({"about": told}, origin="the winner's"))
+        own = loads(text, str(path))
+    if fresh.path != weights:
+        with writing(weights):
+            fresh.path.replace(weights)
+    if is_other:
+        write_text(path, text)
+    with writing(weights):
+        digest = sha256(weights)
+    mean, std = normalisation(shop.data)
+    facts = Facts(
+        study=record.name,
+        trial=record.winner,
+        spec=TRAINED if is_other else WINNER,
+        spec_digest=own.digest,
+        winner_digest=winner.digest,
+        weights_sha256=digest,
+        resolution=size,
+        classes=classes,
+        data=shop.data.describe(),
+        images=shop.data.name,
+        data_digest=shop.data.digest,
+        mean=mean,
+        std=std,
+        seed=fresh.seed,
+        epochs=fresh.epochs,
+        accuracy=fresh.accuracy,
+        loss=fresh.loss,
+    )
+    write_text(folder / FACTS, facts.model_dump_json(indent=2) + "\n")
+    if not is_other:
+        _remove(folder, TRAINED)
+
+
+def _remove(folder: Path, *names: str) -> None:
+    for name in names:
+        with writing(folder / name):
+            (folder / name).unlink(missing_ok=True)
+
+
 def _write_front(record: Record, feasible: FeasibleSet, folder: Path) -> None:
     wanted = {f"trial{number}.yaml": number for number in record.front}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    with writing(folder):
         for path in folder.glob("trial*.yaml"):
             if path.name not in wanted:
                 path.unlink()
-    except OSError as error:
-        raise ArchspecError(f"cannot write {folder}: {error.strerror or error}") from None
     for name, number in wanted.items():
         path = folder / name
         write_text(path, _written(record, feasible, record.trial(number), path, path.stem)[0])

@@ -66,7 +66,7 @@ def load_spec(name: str, sets: list[str] | None = None, image: str | None = None
 
     spec = load(name)
     if image is not None:
-        spec = spec.with_values(_image(image), origin="--input")
+        spec = spec.with_values(image_values(image), origin="--input")
     values = named_values(sets, "--set")
     return spec.with_values(values, origin="--set") if values else spec
 
@@ -87,7 +87,8 @@ def named_values(items: list[str] | None, option: str) -> dict[str, Any]:
     return values
 
 
-def _image(text: str) -> dict[str, int]:
+def image_values(text: str) -> dict[str, int]:
+    """What `--input CxHxW` overrides."""
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) != 3 or not all(re.fullmatch("0*[1-9][0-9]{0,17}", p) for p in parts):
         raise ArchspecError(

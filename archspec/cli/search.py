@@ -119,7 +119,7 @@ def search(
     """Search a space for the best network within a budget, and write it as a spec.
 
     No network outside the budget is trained. Ctrl-C stops at any moment, and the same command goes
-    on. The winner is RUNS/STUDY/winner.yaml, beside a report.
+    on. The winner is RUNS/STUDY/winner.yaml, with its weights beside it, and a report.
 
     Exit code 1 if there is no winner, since no trial came to its end; 130 after Ctrl-C.
     """
@@ -152,6 +152,7 @@ def search(
         facts |= {
             "folder": str(outcome.folder),
             "report": None if outcome.report is None else str(outcome.report),
+            "weights": None if outcome.weights is None else str(outcome.weights),
             "winner_spec": None if outcome.winner is None else str(outcome.folder / "winner.yaml"),
         }
         _print_json(facts)
@@ -176,7 +177,7 @@ def report(
     from archspec.cli.app import busy
     from archspec.search import storage as store
     from archspec.search.reading import record
-    from archspec.search.searching import write_report
+    from archspec.search.report import write_report
     from archspec.search.settings import check_name
 
     path = Path(study)

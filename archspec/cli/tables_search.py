@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -192,6 +193,22 @@ def show_outcome(outcome: Outcome) -> None:
         path = outcome.folder / "winner.yaml"
         out.print(f"Winner: trial {record.winner}, {record.rule}")
         out.print(Text.assemble("Its spec: ", (str(path), "bold")), soft_wrap=True)
+        if outcome.weights is not None:
+            out.print(_weights(outcome.weights), soft_wrap=True)
         out.print(f"Check it: archspec build {shlex.quote(str(path))}", soft_wrap=True)
+        folder = shlex.quote(str(outcome.folder))
+        out.print(f"Compile it: archspec compile {folder} --backend aoti", soft_wrap=True)
     if outcome.report is not None:
         out.print(f"Report: {outcome.report}", soft_wrap=True)
+
+
+def _weights(path: Path) -> str:
+    """Where the winner's weights are, and of which network."""
+    from archspec.search.kept import FACTS, TRAINED, Facts
+
+    facts = Facts.model_validate_json(path.with_name(FACTS).read_bytes())
+    text = f"Its weights: {path} ({facts.accuracy:.1%} on held-out images)"
+    if facts.spec != TRAINED:
+        return text
+    size = "×".join(map(str, facts.resolution))
+    return f"{text}, of {path.with_name(TRAINED)}: {size}, {len(facts.classes)} classes"

@@ -47,9 +47,9 @@ class Linear(Op):
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs
         size, out = x.shape[self.axis], self._out(x.shape)
-        if self.axis == CHANNELS and x.shape.is_grid:
-            # On a CPU, oneDNN's pointwise convolution is faster than a matrix product by MKL,
-            # and on channels-last memory neither copies.
+        if self.axis == CHANNELS and x.shape.is_grid and b.pointwise == "conv":
+            # On a CPU in eager mode, oneDNN's pointwise convolution is faster than a matrix
+            # product by MKL, and on channels-last memory neither copies.
             return b.layer(
                 x, "nn.Conv2d", order=x.channels_first, resize={CHANNELS: out},
                 in_channels=size, out_channels=out, kernel_size=1, bias=self.bias,

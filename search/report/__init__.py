@@ -7,7 +7,7 @@
 Importing it is cheap: what draws is loaded by the first call.
 """
 
-from archspec.search.report.page import write
+from archspec.search.report.page import write, write_report
 from archspec.search.report.results import summary
 
-__all__ = ["summary", "write"]
+__all__ = ["summary", "write", "write_report"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archspec.errors import ArchspecError
-from archspec.files import write_text
+from archspec.files import make_folder, write_text, writing
 from archspec.search.record import Record
 from archspec.search.report import results, words
 
@@ -69,17 +70,26 @@ def write(
     return folder / PAGE
 
 
+def write_report(record: Record, folder: Path, winner: Spec | None) -> Path:
+    """The same, with the reference that the record names, if it can be read."""
+    from archspec.spec import load
+
+    reference = None
+    if record.reference is not None:
+        with contextlib.suppress(ArchspecError):
+            reference = load(record.reference)
+    return write(record, folder, winner=winner, reference=reference)
+
+
 def _save_plots(drawn: dict[str, Plot | None], folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
+    with writing(folder):
         for name, plot in drawn.items():
             file = folder / f"{name}.png"
             if plot is not None:
                 plot.save_png(file)
             else:
                 file.unlink(missing_ok=True)  # of an earlier study: not this one's
-    except OSError as error:
-        raise ArchspecError(f"cannot write {folder}: {error.strerror or error}") from None
 
 
 def _element(plot: Plot | None) -> str | None:

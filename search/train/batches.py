@@ -71,13 +71,23 @@ def shuffled(count: int, size: int, seed: int, epoch: int) -> list[NDArray[np.in
     return [order_N[batch * size : (batch + 1) * size] for batch in range(whole)]
 
 
+LEAST_STD = 1e-6
+"""What images of one colour are divided by."""
+
+
+def normalisation(data: Data) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What `Normalise` takes away and divides by, per channel of images scaled to 0 … 1."""
+    return data.mean, tuple(max(value, LEAST_STD) for value in data.std)
+
+
 class Normalise:
     """(x − mean) / std per channel."""
 
     def __init__(self, data: Data, device: torch.device) -> None:
         shape = (1, len(data.mean), 1, 1)
         self._mean_1C11 = torch.tensor(data.mean, device=device).view(shape)
-        self._scale_1C11 = 1 / torch.tensor(data.std, device=device).clamp(min=1e-6).view(shape)
+        std_C = torch.tensor(data.std, device=device).clamp(min=LEAST_STD)
+        self._scale_1C11 = 1 / std_C.view(shape)
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         return (images_BCHW - self._mean_1C11) * self._scale_1C11

@@ -27,7 +27,7 @@ def resolution_of(spec: Spec, resolution: int | None) -> int:
             )
         return int(height)
     try:
-        expand(_at(spec, resolution))
+        expand(sized(spec, (resolution, resolution)))
     except ShapeError as error:
         around = range(max(1, resolution - NEAR), resolution + NEAR + 1)
         fit = [other for other in around if _takes(spec, other)]
@@ -46,18 +46,30 @@ def fitted(spec: Spec, data: Data, resolution: int) -> Spec:
     Raises:
         SpecError: it describes no such network.
     """
-    values = {"name": spec.name, "classes": len(data.classes), "published": {}}
-    return _at(spec.with_values(values, origin="the data's"), resolution)
+    plain = spec.with_values({"name": spec.name, "published": {}}, origin="the data's")
+    return sized(plain, (resolution, resolution), len(data.classes))
 
 
-def _at(spec: Spec, resolution: int) -> Spec:
-    size = {"input.height": resolution, "input.width": resolution}
-    return spec.with_values(size, origin="--resolution")
+def sized(
+    spec: Spec, size: tuple[int, int], classes: int | None = None, *, origin: str = "--resolution"
+) -> Spec:
+    """The spec at a height and width, and with another number of classes if one is given.
+
+    Args:
+        origin: what messages name as the place of a value that cannot be.
+
+    Raises:
+        SpecError: it describes no such network.
+    """
+    values = {"input.height": size[0], "input.width": size[1]}
+    if classes is not None:
+        values["classes"] = classes
+    return spec.with_values(values, origin=origin)
 
 
 def _takes(spec: Spec, resolution: int) -> bool:
     try:
-        expand(_at(spec, resolution))
+        expand(sized(spec, (resolution, resolution)))
     except SpecError:
         return False
     return True

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archspec.errors import ArchspecError, SpecError
-from archspec.files import replacing, write_text
+from archspec.files import make_folder, write_text, writing
 from archspec.search.train.history import Epoch
 from archspec.spec import Spec, load, loads
 from archspec.written import to_yaml
@@ -70,11 +70,8 @@ class Folder:
         lines.writerow(["epoch" if f.name == "number" else f.name for f in fields(Epoch)])
         lines.writerows(asdict(epoch).values() for epoch in history)
         write_text(self.path / "metrics.csv", text.getvalue())
-        try:
+        with writing(self.path / "tensorboard"):
             self._write_events(history)
-        except OSError as error:
-            place = self.path / "tensorboard"
-            raise ArchspecError(f"cannot write {place}: {error.strerror or error}") from None
 
     def _write_events(self, history: Sequence[Epoch]) -> None:
         from archspec.search.train.events import Events
@@ -95,11 +92,9 @@ class Folder:
 
     def write_weights(self, tensors: dict[str, Any]) -> None:
         """Write model.safetensors."""
-        from safetensors.torch import save
+        from archspec.search.train.tensors import write_tensors
 
-        content = save({name: value.cpu().contiguous() for name, value in tensors.items()})
-        with replacing(self.weights) as unfinished:
-            unfinished.write_bytes(content)
+        write_tensors(self.weights, tensors)
 
     def write_result(self, facts: dict[str, Any]) -> None:
         write_text(self._result, json.dumps(facts, indent=2) + "\n")
@@ -125,11 +120,9 @@ def open_folder(path: Path) -> Iterator[Folder]:
     Raises:
         ArchspecError: it cannot be made or written, or a process trains in it.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
+    with writing(path):
         lock = (path / ".lock").open("w")
-    except OSError as error:
-        raise ArchspecError(f"cannot write {path}: {error.strerror or error}") from None
     with lock:
         if not _lock(lock):
             raise ArchspecError(

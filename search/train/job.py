@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,7 +10,9 @@ from typing import Any
 
 from archspec.api import build
 from archspec.errors import WeightsError
+from archspec.files import sha256
 from archspec.search.data.images import Data
+from archspec.search.train.batches import normalisation
 from archspec.search.train.device import open_fabric, seeded
 from archspec.search.train.evaluation import evaluate
 from archspec.search.train.folder import Folder
@@ -89,6 +90,7 @@ def train_in_folder(
             model, data.test, data, batch_size=result.micro_batch, device=device,
             precision=recipe.precision,
         )  # fmt: skip
+    mean, std = normalisation(data)
     facts = {
         "name": spec.name,
         "accuracy": result.accuracy,
@@ -96,6 +98,9 @@ def train_in_folder(
         "loss": history[-1].loss,
         "seconds": result.seconds,
         "data": data.describe(),
+        "images": data.name,
+        "mean": list(mean),
+        "std": list(std),
         "resolution": int(spec.input["height"]),
         "classes": list(data.classes),
         "device": device,
@@ -115,7 +120,6 @@ def _digest(path: Path | None) -> str:
     if path is None:
         return "none"
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -78,6 +78,8 @@ def test_everything_is_written_and_can_be_used(capsys: pytest.CaptureFixture[str
     assert (facts["resolution"], len(facts["classes"]), facts["seed"]) == (8, 10, 0)
     assert facts["recipe"]["batch_size"] == 32  # for 200 images
     assert facts["test_accuracy"] is None
+    assert (facts["images"], len(facts["mean"]), len(facts["std"])) == ("digits", 1, 1)
+    assert 0.2 < facts["mean"][0] < facts["std"][0] < 0.4
     assert facts["accuracy"] == facts["epochs"][-1]["accuracy"]
 
     lines = err.splitlines()

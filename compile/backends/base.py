@@ -1,0 +1,121 @@
+"""What a backend is: a file of this folder with one class, found by scanning.
+
+Shapes: B batch, C channels, H height, W width, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from archspec.compile.settings import Precision, Settings
+from archspec.program import Pointwise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from archspec.compile.network import Network
+
+
+class Runner(Protocol):
+    """A compiled network in memory.
+
+    Takes normalised images (B, C, H, W) in float32 on the device it was made for, gives logits
+    (B, K) in float32 there, whatever it computes in.
+    """
+
+    def __call__(self, images_BCHW: Tensor, /) -> Tensor: ...
+
+
+class Coverage(Protocol):
+    """What a dry run found."""
+
+    @property
+    def is_complete(self) -> bool: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One compilation, as a backend sees it."""
+
+    network: Network
+    """After the rewrites; weights in float64."""
+    settings: Settings
+    folder: Path
+    """An empty folder: whatever is written there is the artefact."""
+    images_BCHW: Tensor
+    """Normalised images with real statistics, float32: to calibrate int8 and fp8 with."""
+    note: Callable[[str], None]
+    """Tells the user something worth knowing, in a sentence."""
+
+
+class Backend:
+    """One way to compile. Subclass it in a file of `compile/backends/` to add one.
+
+    `archspec.compile` asks `missing()` before any work, gives the rewritten network to `compile`,
+    and loads what that wrote with `load`, also in a process that knows nothing of the spec.
+    """
+
+    name: ClassVar[str]
+    """As `--backend` names it."""
+    about: ClassVar[str]
+    """What it is, in a phrase."""
+    extra: ClassVar[str | None] = None
+    """The optional dependencies that it needs: `pip install 'archspec-vision[EXTRA]'`."""
+    precisions: ClassVar[Mapping[str, tuple[Precision, ...]]]
+    """By kind of device (`cpu`, `cuda`), the usual one first; other kinds are not served."""
+    rewrites: ClassVar[tuple[str, ...]] = ()
+    """The rewrites that pay here, by measurement."""
+    pointwise: ClassVar[Pointwise] = "conv"
+    """What pointwise linear maps are best lowered to."""
+    files: ClassVar[tuple[str, ...]]
+    """What `compile` writes into the folder."""
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
+    """Distributions whose versions belong in the manifest."""
+    is_bound: ClassVar[bool] = False
+    """Whether an artefact runs only on the capability and with the versions it was made with."""
+    runs_code: ClassVar[bool] = False
+    """Whether an artefact holds machine code or pickles, which loading runs."""
+
+    @classmethod
+    def missing(cls, settings: Settings) -> list[str]:
+        """What keeps it from being used here, each as a phrase; empty if nothing does."""
+        return []
+
+    @classmethod
+    def install(cls) -> str | None:
+        """The command that installs its packages, if it needs any."""
+        return f"pip install 'archspec-vision[{cls.extra}]'" if cls.extra else None
+
+    @classmethod
+    def dry_run(cls, network: Network, settings: Settings) -> Coverage:
+        """Which operators it can take, without compiling; only some backends can say."""
+        raise NotImplementedError
+
+    @classmethod
+    def compile(cls, job: Job) -> dict[str, Any]:
+        """Write the artefact into `job.folder`.
+
+        Returns:
+            What loading needs to know and the manifest is to show, as plain data.
+
+        Raises:
+            CompileError: it cannot be compiled, in words for the user.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, folder: Path, settings: Settings, facts: Mapping[str, Any]) -> Runner:
+        """The artefact of a folder, ready to run.
+
+        Args:
+            facts: what `compile` returned.
+
+        Raises:
+            CompileError: the files are not what `compile` wrote.
+        """
+        raise NotImplementedError

@@ -1,0 +1,132 @@
+"""ONNX: a file for any runtime, run here with ONNX Runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from archspec.compile import exported
+from archspec.compile.backends.base import Backend, Job, Runner
+from archspec.compile.errors import CompileError
+from archspec.compile.settings import Precision, Settings
+
+MODEL = "model.onnx"
+LARGEST = 2**31 - 2**20
+"""Bytes that one ONNX file can hold; above, weights stand in a second file."""
+
+
+class Onnx(Backend):
+    """`torch.onnx.export`, with a batch dimension called `batch`, `images` in and `logits` out."""
+
+    name: ClassVar[str] = "onnx"
+    about: ClassVar[str] = "an ONNX file, run with ONNX Runtime"
+    extra: ClassVar[str | None] = "onnx"
+    precisions: ClassVar[Mapping[str, tuple[Precision, ...]]] = {
+        "cpu": ("fp32",), "cuda": ("fp32", "fp16"),
+    }  # fmt: skip
+    files: ClassVar[tuple[str, ...]] = (MODEL,)
+    packages: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript", "onnxruntime")
+
+    @classmethod
+    def missing(cls, settings: Settings) -> list[str]:
+        names = ("onnx", "onnxscript", "onnxruntime")
+        lacks = [f"the package {name}" for name in names if not importlib.util.find_spec(name)]
+        if not lacks and settings.device_kind == "cuda":
+            onnxruntime: Any = importlib.import_module("onnxruntime")
+            if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+                lacks.append("ONNX Runtime for CUDA (the package onnxruntime-gpu)")
+        return lacks
+
+    @classmethod
+    def compile(cls, job: Job) -> dict[str, Any]:
+        module = exported.module_of(job.network, job.settings, cls.pointwise)
+        write(module, job.settings, job.folder / MODEL)
+        return {}
+
+    @classmethod
+    def load(cls, folder: Path, settings: Settings, facts: Mapping[str, Any]) -> Runner:
+        onnxruntime: Any = importlib.import_module("onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        # its threads would go on looking for work, and keep others in this process from theirs
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+        try:
+            session = onnxruntime.InferenceSession(
+                str(folder / MODEL), options, providers=[provider[settings.device_kind]]
+            )
+        except Exception as error:
+            raise CompileError(f"{folder / MODEL} cannot be loaded: {error}") from error
+
+        def run(images_BCHW: Tensor) -> Tensor:
+            (logits_BK,) = session.run(None, {"images": images_BCHW.cpu().numpy()})
+            return torch.from_numpy(logits_BK).to(images_BCHW.device)
+
+        return run
+
+
+def write(module: torch.nn.Module, settings: Settings, path: Path) -> None:
+    """Write a module as an ONNX file.
+
+    Raises:
+        CompileError: PyTorch's exporter refuses it.
+        OSError: the file cannot be written.
+    """
+    program = exported.export(module, settings)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
+    try:
+        with warnings.catch_warnings(), _quiet():
+            warnings.simplefilter("ignore")
+            made: Any = torch.onnx.export(
+                program, dynamo=True, input_names=["images"], output_names=["logits"],
+                dynamic_shapes=None if settings.batch.is_fixed else ({0: "batch"},),  # its name
+                verbose=False, optimize=True,
+            )  # fmt: skip
+            _name_batch(made.model)
+            made.save(str(path), external_data=size > LARGEST)
+    except OSError:
+        raise  # a full disk
+    except Exception as error:
+        raise CompileError(
+            f"PyTorch's ONNX exporter refuses it: {str(error).strip().splitlines()[0]}"
+        ) from error
+
+
+def _name_batch(model: Any) -> None:
+    """Call the batch dimension `batch`, which torch.export has called `s77` or the like."""
+    ir: Any = importlib.import_module("onnx_ir")
+    (images,) = model.graph.inputs
+    given = images.shape[0]
+    if isinstance(given, int):
+        return
+    values = [images, *(value for node in model.graph for value in node.outputs)]
+    for value in values:
+        if value.shape is None:
+            continue
+        for place, size in enumerate(value.shape):
+            if size == given:
+                value.shape[place] = ir.SymbolicDim("batch")
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Without the exporter's announcements."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)

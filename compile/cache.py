@@ -1,0 +1,82 @@
+"""What was compiled before, by everything that decides what comes out.
+
+The key covers the network, its weights, every option, the versions and the device, so that no two
+compilations share one unless they are the same. A broken or unwritable cache only costs time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from archspec.compile import manifest
+from archspec.compile.errors import CompileError
+from archspec.compile.manifest import Manifest
+
+KEPT = 20
+"""Artefacts in the cache; the ones that were not used for longest go first."""
+_PACKAGE = Path(__file__).parent.parent
+
+
+def folder() -> Path:
+    """Where artefacts are remembered."""
+    import platformdirs
+
+    given = os.environ.get("ARCHSPEC_CACHE")
+    home = Path(given) if given else platformdirs.user_cache_path("archspec-vision")
+    return home / "compiled"
+
+
+def key(facts: dict[str, Any]) -> str:
+    """A hash of plain data, and of our own source."""
+    text = json.dumps(facts | {"source": _source()}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _source() -> str:
+    """A hash of everything that has a part in lowering and compiling."""
+    digest = hashlib.sha256()
+    folders = [_PACKAGE, _PACKAGE / "ops", _PACKAGE / "compile"]
+    folders += [_PACKAGE / "compile" / part for part in ("backends", "rewrites")]
+    for place in folders:
+        for path in sorted(place.glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def look_up(name: str) -> tuple[Path, Manifest] | None:
+    """An artefact that was kept, whole and unchanged; None otherwise."""
+    place = folder() / name
+    try:
+        found = manifest.read(place)
+        manifest.verify(found, place)
+        os.utime(place)
+    except (CompileError, OSError):
+        return None
+    return place, found
+
+
+def keep(name: str, source: Path) -> None:
+    """Remember an artefact."""
+    place = folder()
+    with contextlib.suppress(OSError):
+        place.mkdir(parents=True, exist_ok=True)
+        unfinished = place / f".{name}.{os.getpid()}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            shutil.copytree(source, unfinished)
+            shutil.rmtree(place / name, ignore_errors=True)
+            unfinished.rename(place / name)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        kept = sorted(
+            (path for path in place.iterdir() if not path.name.startswith(".")),
+            key=lambda path: path.stat().st_mtime,
+        )
+        for old in kept[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,299 @@
+"""One compilation, from a spec with weights to an artefact that was compared and timed."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from archspec.compile import cache, manifest, parity, speed
+from archspec.compile.artefact import version
+from archspec.compile.backends.base import Backend, Job, Runner
+from archspec.compile.device import describe
+from archspec.compile.errors import CompileError, UnavailableError
+from archspec.compile.exported import DTYPES
+from archspec.compile.manifest import Manifest, Parity, Preprocessing, Timing
+from archspec.compile.network import Network, inline
+from archspec.compile.output import filling
+from archspec.compile.pictures import Pictures, pictures, preprocessing
+from archspec.compile.rewriting import rewrite
+from archspec.compile.settings import Precision, Settings
+from archspec.compile.subject import Subject
+from archspec.graph import Graph
+
+Step = Callable[[str], None]
+"""Told what is being done, in a phrase."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One artefact that is asked for."""
+
+    backend: type[Backend]
+    settings: Settings
+    rewrites: tuple[str, ...] | None = None
+    """None: those that pay with the backend."""
+    benchmark: bool = True
+    seconds: float = speed.SECONDS
+    """How long each runner is timed, about."""
+    use_cache: bool = True
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The rewrites that are run."""
+        return self.backend.rewrites if self.rewrites is None else self.rewrites
+
+
+@dataclass(frozen=True)
+class Done:
+    """An artefact that was made."""
+
+    folder: Path
+    manifest: Manifest
+    from_cache: bool
+
+
+def check(requests: Sequence[Request]) -> None:
+    """Refuse what cannot be compiled here, before any work.
+
+    Raises:
+        CompileError: a precision that a backend does not have.
+        UnavailableError: a backend that cannot be used here; with what is missing.
+    """
+    for request in requests:
+        backend, settings = request.backend, request.settings
+        offered = backend.precisions.get(settings.device_kind)
+        if offered is None:
+            kinds = " and ".join(backend.precisions)
+            raise UnavailableError(
+                f"the backend {backend.name!r} cannot be used here: it needs a device of kind "
+                f"{kinds}, and this is {settings.device_kind}",
+                hint="'archspec compile --list' says what can be used here",
+            )
+        if settings.precision not in offered:
+            raise CompileError(
+                f"the backend {backend.name!r} has no {settings.precision} on "
+                f"{settings.device_kind}",
+                hint=f"it has {', '.join(offered)}",
+            )
+        if missing := backend.missing(settings):
+            raise UnavailableError(
+                f"the backend {backend.name!r} cannot be used here: it needs {'; '.join(missing)}",
+                hint=backend.install() or "'archspec compile --list' says what can be used here",
+            )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A network with its weights, on which artefacts are made: what they share is made once."""
+
+    subject: Subject
+    graph: Graph
+    module: nn.Module
+    """As the spec describes it, in float32 and eval mode, on the CPU."""
+    _expected: dict[tuple[Precision, str], list[parity.Expected]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, subject: Subject) -> Bench:
+        """Build the network; without a checkpoint its weights are random, always the same.
+
+        Raises:
+            SpecError, WeightsError: as `archspec.build`.
+        """
+        from archspec.api import build
+        from archspec.expansion import expand
+        from archspec.search.train.device import seeded
+
+        graph = expand(subject.spec)
+        with seeded(0):
+            module = build(subject.spec, weights=subject.weights)
+        return cls(subject, graph, module.float().eval())
+
+    @cached_property
+    def network(self) -> Network:
+        return inline(self.graph, self.module)
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        return preprocessing(self.subject)
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        return pictures(self.subject, self.preprocessing)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def expected(self, precision: Precision, device: str) -> list[parity.Expected]:
+        """The float64 network's logits on random and on real images, and their bounds."""
+        known = self._expected.get((precision, device))
+        if known is None:
+            size = self.subject.spec.input
+            shape = (parity.LOOKED_AT, size["channels"], size["height"], size["width"])
+            inputs = {
+                "random": torch.randn(shape, generator=torch.Generator().manual_seed(0)),
+                self.pictures.name: self.pictures.images_NCHW[: parity.LOOKED_AT],
+            }
+            known = parity.expect(self.module, inputs, precision, device)
+            self._expected[precision, device] = known
+        return known
+
+
+def compile_network(bench: Bench, request: Request, output: Path, step: Step) -> Done:
+    """Make an artefact in `output`: rewrite, compile, load it again, compare, time.
+
+    However it ends, `output` is a whole artefact or what it was before.
+
+    Args:
+        output: the folder that is to hold it; an artefact that is there is replaced.
+        step: told what is being done.
+
+    Raises:
+        CompileError: it cannot be compiled, or the folder cannot be written.
+    """
+    name = cache.key(_identity(bench, request))
+    if request.use_cache and (known := cache.look_up(name)) is not None:
+        place, facts = known
+        if facts.speed is not None or not request.benchmark:
+            step("copying from the cache")
+            with filling(output) as folder:
+                for file in facts.files:
+                    target = folder / file
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes((place / file).read_bytes())
+                written = manifest.write(
+                    facts.model_copy(update=_told(bench.subject, bench.preprocessing)), folder
+                )
+            return Done(output, written, from_cache=True)
+    with filling(output) as folder:
+        facts = _compile(bench, request, folder, step)
+        written = manifest.write(facts, folder)
+        if request.use_cache:
+            cache.keep(name, folder)
+    return Done(output, written, from_cache=False)
+
+
+def _identity(bench: Bench, request: Request) -> dict[str, Any]:
+    """Everything that decides what comes out."""
+    backend, settings = request.backend, request.settings
+    return {
+        "spec": bench.subject.spec.digest,
+        "weights": bench.weights_sha256,
+        "images": bench.pictures.name,
+        "preprocessing": bench.preprocessing.model_dump(),
+        "backend": backend.name,
+        "rewrites": list(request.chosen),
+        "precision": settings.precision,
+        "batch": str(settings.batch),
+        "options": dict(settings.options),
+        "device": describe(settings.device).model_dump(),
+        "threads": torch.get_num_threads(),
+        "versions": {package: version(package) for package in backend.packages},
+    }
+
+
+def _told(subject: Subject, how: Preprocessing) -> dict[str, Any]:
+    """What an artefact says of where it comes from, which does not decide what it computes."""
+    return {
+        "name": subject.spec.name, "origin": subject.origin, "classes": subject.classes,
+        "preprocessing": how,
+    }  # fmt: skip
+
+
+def _compile(bench: Bench, request: Request, folder: Path, step: Step) -> Manifest:
+    backend, settings, subject = request.backend, request.settings, bench.subject
+    step("rewriting the network")
+    rewritten = rewrite(bench.network, request.chosen)
+    notes: list[str] = []
+    step(f"compiling with {backend.name}")
+    start = time.perf_counter()
+    job = Job(rewritten.network, settings, folder, bench.pictures.images_NCHW, notes.append)
+    facts = backend.compile(job)
+    seconds = time.perf_counter() - start
+    files = manifest.seal(folder)
+    step("loading it again")
+    batches = [_images(bench, size).to(settings.device) for size in settings.batch.sizes]
+    runner, peaks = speed.hold(lambda: backend.load(folder, settings, facts), batches)
+    step("comparing its logits with the float64 network's")
+    compared = _compare(bench, settings, runner)
+    timings = None
+    if request.benchmark:
+        timings = _time(bench, request, (runner, peaks), batches, step)
+    fired: dict[str, int] = {}
+    for one in rewritten.fired:
+        fired[one.rewrite] = fired.get(one.rewrite, 0) + 1
+    return Manifest(
+        **_told(subject, bench.preprocessing), backend=backend.name, precision=settings.precision,
+        batch=(settings.batch.min, settings.batch.opt, settings.batch.max), image=settings.image,
+        device=describe(settings.device), class_count=compared.logits,
+        spec_sha256=subject.spec.digest, weights_sha256=bench.weights_sha256,
+        has_trained_weights=subject.weights is not None, rewrites=fired,
+        options=dict(settings.options), facts=facts, notes=tuple(notes),
+        versions={package: version(package) or "" for package in backend.packages},
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        seconds=seconds, files=files, parity=compared.parity, speed=timings,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Compared:
+    parity: Parity
+    logits: int
+    """Classes."""
+
+
+def _compare(bench: Bench, settings: Settings, runner: Runner) -> _Compared:
+    expected = bench.expected(settings.precision, settings.device)
+    found = parity.compare(
+        runner, expected, settings.batch.sizes, settings.precision, settings.device
+    )
+    labels_N = bench.pictures.labels_N
+    if labels_N is not None and bench.subject.weights is not None:
+        accuracy = parity.accuracy(
+            bench.module, runner, bench.pictures.images_NCHW, labels_N, settings
+        )
+        found = found.model_copy(update={"accuracy": accuracy})
+    return _Compared(found, expected[0].logits_NK.shape[1])
+
+
+_Held = tuple[Runner, dict[int, int | None]]
+
+
+def _time(
+    bench: Bench, request: Request, artefact: _Held, batches: Sequence[Tensor], step: Step
+) -> tuple[Timing, ...]:
+    settings = request.settings
+    rivals: tuple[Precision, ...] = ("fp32",)
+    if settings.precision in DTYPES and DTYPES[settings.precision] != torch.float32:
+        rivals += (settings.precision,)
+    held = {speed.ARTEFACT: artefact}
+    for rival in rivals:
+        make = partial(parity.eager, bench.module, rival, settings.device)
+        held[f"eager {rival}"] = speed.hold(make, batches)
+    found: list[Timing] = []
+    for images_BCHW in batches:
+        size = len(images_BCHW)
+        step(f"timing at batch {size}")
+        found += speed.measure(
+            {name: runner for name, (runner, _) in held.items()}, images_BCHW,
+            seconds=request.seconds, peaks={name: peaks[size] for name, (_, peaks) in held.items()},
+        )  # fmt: skip
+    return tuple(found)
+
+
+def _images(bench: Bench, size: int) -> Tensor:
+    images_NCHW = bench.pictures.images_NCHW
+    return images_NCHW[torch.arange(size) % len(images_NCHW)]
