@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -94,7 +93,6 @@ def export(
     output: Path | None = None,
     *,
     batch: Batch | None = None,
-    note: Callable[[str], None] | None = None,
 ) -> Exported:
     """Write a network as a file, read it again and compare it with the network.
 
@@ -104,7 +102,6 @@ def export(
         subject: the network; without weights they are random, always the same.
         output: the file; NAME.onnx, .pt2 or .safetensors in the current folder if None.
         batch: the batch sizes that it is to take; 1 if None. Weights alone have none.
-        note: told what the user should know, each a sentence.
 
     Raises:
         CompileError: it cannot be exported, or `output` cannot be written.
@@ -114,15 +111,16 @@ def export(
     """
     check(form, batch, output)
     path = output or Path(subject.spec.name + SUFFIXES[form])
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112, PTH113 - Path's raise for a name too long
-        raise CompileError(f"cannot write {path}: it is no regular file")
     size = subject.spec.input
     image = (size["channels"], size["height"], size["width"])
     settings = Settings(image, batch or Batch(1, 1, 1))
     with replacing(path) as unfinished:
+        if unfinished == path.resolve():
+            raise CompileError(f"cannot write {path}: it is no regular file")
+        final = path.resolve() if path.is_symlink() else path
         bench = Bench.of(subject)
         with tempfile.TemporaryDirectory(dir=unfinished.parent, prefix=".export-") as place:
-            draft = Path(place, path.name)  # an ONNX file names the one with its weights
+            draft = Path(place, final.name)  # an ONNX file names the one with its weights
             _write(bench.module, form, settings, draft)
             runner, checked_with = _reader(subject, form, settings, draft)
             error, bound = None, None
@@ -133,7 +131,7 @@ def export(
             for other in sorted(Path(place).iterdir()):
                 if other != draft:
                     total += other.stat().st_size
-                    files.append(path.with_name(other.name))
+                    files.append(final.with_name(other.name))
                     with replacing(files[-1]) as target:
                         other.replace(target)
             draft.replace(unfinished)
@@ -171,10 +169,10 @@ def _reader(
         return build(subject.spec, weights=path).float().eval(), "a network built anew"
     if form == "torch-export":
         return exported.load(path).module(), "PyTorch"
-    import onnx as checker
+    from onnx import checker
 
     try:
-        checker.checker.check_model(str(path), full_check=True)
+        checker.check_model(str(path), full_check=True)
     except Exception as error:
         raise UnfitError(f"the ONNX file is not valid: {_line(error)}") from error
     if not importlib.util.find_spec("onnxruntime"):

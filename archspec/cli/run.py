@@ -51,9 +51,9 @@ def run(
     """Classify pictures with a compiled network.
 
     Every file of the artefact is held against its manifest first. Pictures are
-    turned as EXIF says, scaled to cover the network's input, cut out of the
-    centre and normalised as the manifest says; of folders, all below count,
-    except what is hidden. Exit codes: 1 some pictures are broken, 2 all are.
+    turned as EXIF says, scaled to cover the network's input, their centre is
+    cut out and normalised as the manifest says. Folders are read with those
+    below, but for what is hidden. Exit codes: 1 some pictures are broken, 2 all.
     """
     with busy("importing PyTorch"):
         from archspec.compile.artefact import load
@@ -81,7 +81,8 @@ def run(
         tell(f"skipped in folders, since no images: {count_of(found.skipped, 'file')}")
     check_some(results)
     if json_:
-        typer.echo(json.dumps([_facts(result) for result in results], indent=2))
+        by_file = {result.file: _facts(result) for result in results}
+        typer.echo(json.dumps([by_file[file] for file in found.files], indent=2))
     broken = [result for result in results if result.fault is not None]
     for result in broken[:LISTED]:
         typer.echo(f"error: cannot classify {result.file}: {result.fault}", err=True)

@@ -299,3 +299,19 @@ def test_logits_that_are_not_finite_are_not_exported() -> None:
     one = Subject(spec(), Path("nan.safetensors"), "a test", None, None, None, None, ())
     message = refusal(lambda: export(one, "torch-export"), code=1)
     assert "its logits are not finite" in message
+
+
+@needs_onnx
+def test_a_link_stays_a_link_and_weights_stand_beside_its_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr("archspec.compile.backends.onnx.LARGEST", 1)
+    Path("store").mkdir()
+    Path("store/real.onnx").write_text("before")
+    Path("link.onnx").symlink_to("store/real.onnx")
+    export(subject(), "onnx", Path("link.onnx"))
+    assert Path("link.onnx").is_symlink()
+    assert sorted(path.name for path in Path("store").iterdir()) == ["real.onnx", "real.onnx.data"]
+    onnxruntime.InferenceSession("store/real.onnx", providers=["CPUExecutionProvider"])
