@@ -5,8 +5,13 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test setup check bench clean
 
+# Build a network, search one for small images, compile the winner, let it read a digit. What is done
+# already is not done again.
 demo: setup
 	$(BIN)/archspec build specs/smlpnet_b.yaml
+	$(BIN)/archspec search --space smlpnet_cifar_space --budget 3MFLOPs --trials 6 --epochs 6 --finalists 2 --study demo
+	$(BIN)/archspec compile --backend onnx --batch 1:8:64 --output runs/compiled/demo
+	$(BIN)/archspec run runs/compiled/demo --image docs/demo/seven.png --top 3
 
 test: check
 	$(BIN)/pytest -n 2

@@ -101,7 +101,7 @@ def load(
     place = _place(facts, folder, device)
     settings = settings_at(facts, place)
     _check_versions(facts, folder, place, backend)
-    if missing := backend.missing(settings):
+    if missing := backend.missing_to_run(settings):
         raise UnavailableError(
             f"{folder} needs the backend {backend.name!r}, which cannot be used here: it needs "
             + "; ".join(missing),

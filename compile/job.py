@@ -49,7 +49,9 @@ class Request:
     @property
     def chosen(self) -> tuple[str, ...]:
         """The rewrites that are run."""
-        return self.backend.rewrites if self.rewrites is None else self.rewrites
+        if self.rewrites is not None:
+            return self.rewrites
+        return self.backend.form(self.settings).rewrites
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def check(requests: Sequence[Request]) -> None:
                 f"{settings.device_kind}",
                 hint=f"it has {', '.join(offered)}",
             )
+        backend.check_options(settings.options)
         if missing := backend.missing(settings):
             raise UnavailableError(
                 f"the backend {backend.name!r} cannot be used here: it needs {'; '.join(missing)}",

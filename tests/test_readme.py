@@ -10,11 +10,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from archspec.compile import backends, rewriting
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,7 +31,8 @@ def run_console(block: str, folder: Path) -> None:
         assert words[0] == "archspec", f"only archspec commands are run, found {line!r}"
         done = subprocess.run(
             [sys.executable, "-m", *words],
-            cwd=folder, capture_output=True, text=True, env={**os.environ, "COLUMNS": "120"},
+            cwd=folder, capture_output=True, text=True,
+            env=os.environ | {"COLUMNS": "120", "ARCHSPEC_CACHE": str(folder / ".cache")},
         )  # fmt: skip
         expected = [part for part in shown.split("…") if part.strip()]
         wanted = (1, 2) if any("error:" in part for part in expected) else (0,)
@@ -57,6 +61,7 @@ def test_document(document: Path, tmp_path: Path) -> None:
     text = document.read_text()
     blocks = list(FENCE.finditer(text))
     assert blocks, "a document without an example"
+    shutil.copytree(ROOT / "docs" / "demo", tmp_path / "docs" / "demo")
     for block in blocks:
         kind, body = block[1], block[2]
         if kind == "yaml":
@@ -68,6 +73,32 @@ def test_document(document: Path, tmp_path: Path) -> None:
             run_console(body, tmp_path)
         elif kind == "python":
             run_python(body, tmp_path)
+
+
+def backend_rows() -> list[str]:
+    """The table of docs/compile.md, as the backends themselves say it."""
+    rows = []
+    for name, kind in sorted(backends.find_all().items()):
+        precisions = (", ".join(kind.precisions.get(on, ("–",))) for on in ("cpu", "cuda"))
+        files = ", ".join(f"`{file}`" for file in kind.files)
+        extra = f"`{kind.extra}`" if kind.extra else "–"
+        marks = ("yes" if so else "no" for so in (kind.is_bound, kind.runs_code))
+        rows.append(f"| {' | '.join((f'`{name}`', kind.about, *precisions, files, extra, *marks))} |")
+    return rows
+
+
+def rewrite_rows() -> list[str]:
+    return [
+        f"| `{name}` | {cls.about} | {cls.precondition} |"
+        for name, cls in rewriting.find_all().items()
+    ]
+
+
+@pytest.mark.parametrize("rows", [backend_rows(), rewrite_rows()], ids=["backends", "rewrites"])
+def test_the_tables_are_the_registries(rows: list[str]) -> None:
+    table = "\n".join(["", *rows, "", ""])  # no row more, and none less
+    text = (ROOT / "docs" / "compile.md").read_text()
+    assert "| --- |" + table in text, f"docs/compile.md should have{table}"
 
 
 def test_the_check_can_fail(tmp_path: Path) -> None:

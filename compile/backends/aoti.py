@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from archspec.compile import exported
-from archspec.compile.backends.base import Backend, Job, Runner
+from archspec.compile.backends.base import FUSED, Backend, Form, Job, Runner
 from archspec.compile.errors import CompileError
 from archspec.compile.settings import Precision, Settings
 
@@ -35,16 +35,26 @@ class AOTInductor(Backend):
         return exported.lacks_compiler(settings)
 
     @classmethod
+    def form(cls, settings: Settings) -> Form:
+        # oneDNN's float32 convolution is faster than its product, in lower precisions it is not
+        is_float = settings.device_kind == "cpu" and settings.precision == "fp32"
+        return Form(FUSED, "conv" if is_float else "linear")
+
+    @classmethod
+    def missing_to_run(cls, settings: Settings) -> list[str]:
+        return []
+
+    @classmethod
     def compile(cls, job: Job) -> dict[str, Any]:
-        module = exported.module_of(job.network, job.settings, cls.pointwise)
+        module = exported.module_of(job.network, job.settings, cls.form(job.settings).pointwise)
         program = exported.export(module, job.settings)
         inductor: Any = torch._inductor
         options = {"freezing": True}
         if job.settings.device_kind == "cuda":
             options["max_autotune"] = True
         try:
-            with exported.tf32(job.settings), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with exported.tf32(job.settings), torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # without gradients, or it would not freeze
                 inductor.aoti_compile_and_package(
                     program, package_path=str(job.folder / PACKAGE), inductor_configs=options
                 )

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from archspec.compile.errors import CompileError
 from archspec.compile.settings import Precision, Settings
+from archspec.errors import brief
 from archspec.program import Pointwise
 
 if TYPE_CHECKING:
@@ -27,6 +29,24 @@ class Runner(Protocol):
     """
 
     def __call__(self, images_BCHW: Tensor, /) -> Tensor: ...
+
+
+FOLDS = ("drop-identities", "fold-batch-norm", "fold-layer-norm", "fold-affine")
+"""Rewrites that leave less of the same ops to do."""
+FUSED = (
+    *FOLDS, "batch-norm-to-affine", "compose-linears", "split-concat", "commute-axes",
+    "merge-linears",
+)  # fmt: skip
+"""And those that trade a large op for several small ones: they pay where small ops are fused."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form in which a network is fastest with a backend, by measurement (`benchmarks/`)."""
+
+    rewrites: tuple[str, ...] = FOLDS
+    pointwise: Pointwise = "conv"
+    """What linear maps along the channels of a grid are lowered to."""
 
 
 class Coverage(Protocol):
@@ -68,10 +88,6 @@ class Backend:
     """The optional dependencies that it needs: `pip install 'archspec-vision[EXTRA]'`."""
     precisions: ClassVar[Mapping[str, tuple[Precision, ...]]]
     """By kind of device (`cpu`, `cuda`), the usual one first; other kinds are not served."""
-    rewrites: ClassVar[tuple[str, ...]] = ()
-    """The rewrites that pay here, by measurement."""
-    pointwise: ClassVar[Pointwise] = "conv"
-    """What pointwise linear maps are best lowered to."""
     files: ClassVar[tuple[str, ...]]
     """What `compile` writes into the folder."""
     packages: ClassVar[tuple[str, ...]] = ("torch",)
@@ -87,9 +103,29 @@ class Backend:
         return []
 
     @classmethod
+    def form(cls, settings: Settings) -> Form:
+        """What the network is brought to first, unless the user asks for other rewrites."""
+        return Form()
+
+    @classmethod
     def install(cls) -> str | None:
         """The command that installs its packages, if it needs any."""
         return f"pip install 'archspec-vision[{cls.extra}]'" if cls.extra else None
+
+    @classmethod
+    def missing_to_run(cls, settings: Settings) -> list[str]:
+        """What keeps a finished artefact from being run here; it may be less than `missing`."""
+        return cls.missing(settings)
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Refuse options that the backend does not have.
+
+        Raises:
+            CompileError: there are some.
+        """
+        for name in options:
+            raise CompileError(f"the backend {cls.name!r} has no options, found {brief(name)}")
 
     @classmethod
     def dry_run(cls, network: Network, settings: Settings) -> Coverage:

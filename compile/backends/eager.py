@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from archspec.compile import exported
-from archspec.compile.backends.base import Backend, Job, Runner
+from archspec.compile.backends.base import Backend, Form, Job, Runner
 from archspec.compile.settings import Precision, Settings
 
 PROGRAM = "model.pt2"
@@ -24,8 +24,12 @@ class Eager(Backend):
     files: ClassVar[tuple[str, ...]] = (PROGRAM,)
 
     @classmethod
+    def form(cls, settings: Settings) -> Form:
+        return Form(rewrites=())
+
+    @classmethod
     def compile(cls, job: Job) -> dict[str, Any]:
-        module = exported.module_of(job.network, job.settings, cls.pointwise)
+        module = exported.module_of(job.network, job.settings, cls.form(job.settings).pointwise)
         exported.save(exported.export(module, job.settings), job.folder / PROGRAM)
         return {}
 

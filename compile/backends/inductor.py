@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from archspec.compile import exported
-from archspec.compile.backends.base import Backend, Job, Runner
+from archspec.compile.backends.base import FUSED, Backend, Form, Job, Runner
 from archspec.compile.settings import Precision, Settings
 
 PROGRAM = "model.pt2"
@@ -31,8 +31,14 @@ class Inductor(Backend):
         return exported.lacks_compiler(settings)
 
     @classmethod
+    def form(cls, settings: Settings) -> Form:
+        # oneDNN's float32 convolution is faster than its product, in lower precisions it is not
+        is_float = settings.device_kind == "cpu" and settings.precision == "fp32"
+        return Form(FUSED, "conv" if is_float else "linear")
+
+    @classmethod
     def compile(cls, job: Job) -> dict[str, Any]:
-        module = exported.module_of(job.network, job.settings, cls.pointwise)
+        module = exported.module_of(job.network, job.settings, cls.form(job.settings).pointwise)
         exported.save(exported.export(module, job.settings), job.folder / PROGRAM)
         return {}
 

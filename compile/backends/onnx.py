@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from archspec.compile import exported
-from archspec.compile.backends.base import Backend, Job, Runner
+from archspec.compile.backends.base import FOLDS, Backend, Form, Job, Runner
 from archspec.compile.errors import CompileError
 from archspec.compile.settings import Precision, Settings
 
@@ -48,8 +48,12 @@ class Onnx(Backend):
         return lacks
 
     @classmethod
+    def form(cls, settings: Settings) -> Form:
+        return Form((*FOLDS, "split-concat"))
+
+    @classmethod
     def compile(cls, job: Job) -> dict[str, Any]:
-        module = exported.module_of(job.network, job.settings, cls.pointwise)
+        module = exported.module_of(job.network, job.settings, cls.form(job.settings).pointwise)
         write(module, job.settings, job.folder / MODEL)
         return {}
 

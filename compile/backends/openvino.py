@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import io
+import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +16,17 @@ import torch
 from torch import Tensor
 
 from archspec.compile import exported
-from archspec.compile.backends.base import Backend, Job, Runner
+from archspec.compile.backends.base import FOLDS, Backend, Form, Job, Runner
 from archspec.compile.errors import CompileError
 from archspec.compile.settings import Precision, Settings
 
 MODEL = "model.xml"
-HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "bf16"}
-"""What OpenVINO computes in."""
+MANY = 4
+"""Images in a batch, from which on the concatenated tensor is dearer than more products."""
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
+"""What OpenVINO computes in, where nothing is quantised."""
+CALIBRATION = 64
+"""Images from which the ranges of int8 are taken, at most."""
 
 
 class OpenVINO(Backend):
@@ -28,19 +35,25 @@ class OpenVINO(Backend):
     name: ClassVar[str] = "openvino"
     about: ClassVar[str] = "OpenVINO, on the CPU"
     extra: ClassVar[str | None] = "openvino"
-    precisions: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"cpu": ("fp32", "bf16")}
+    precisions: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"cpu": ("fp32", "bf16", "int8")}
     files: ClassVar[tuple[str, ...]] = (MODEL, "model.bin")
     packages: ClassVar[tuple[str, ...]] = ("torch", "openvino")
 
     @classmethod
     def missing(cls, settings: Settings) -> list[str]:
-        return [] if importlib.util.find_spec("openvino") else ["the package openvino"]
+        names = ("openvino", "nncf") if settings.precision == "int8" else ("openvino",)
+        return [f"the package {name}" for name in names if not importlib.util.find_spec(name)]
+
+    @classmethod
+    def form(cls, settings: Settings) -> Form:
+        # several small products pay where each has several images to work on
+        return Form((*FOLDS, "split-concat") if settings.batch.opt >= MANY else FOLDS)
 
     @classmethod
     def compile(cls, job: Job) -> dict[str, Any]:
         openvino: Any = importlib.import_module("openvino")
         settings = Settings(job.settings.image, job.settings.batch, "fp32", "cpu")
-        module = exported.module_of(job.network, settings, cls.pointwise)
+        module = exported.module_of(job.network, settings, cls.form(settings).pointwise)
         program = exported.export(module, settings)
         try:
             with warnings.catch_warnings():
@@ -49,6 +62,8 @@ class OpenVINO(Backend):
         except Exception as error:
             reason = str(error).strip().splitlines()[0]
             raise CompileError(f"OpenVINO cannot convert it: {reason}") from error
+        if job.settings.precision == "int8":
+            model = _quantised(model, job)
         openvino.save_model(model, str(job.folder / MODEL), compress_to_fp16=False)
         return {}
 
@@ -70,3 +85,33 @@ class OpenVINO(Backend):
             return torch.from_numpy(compiled(images_BCHW.numpy())[0].copy())
 
         return run
+
+
+def _quantised(model: Any, job: Job) -> Any:
+    """The model with int8 pointwise and grouped products, ranges from the job's images (NNCF).
+
+    Products along other axes stay: they are small, and converting for them costs more than they
+    take. NNCF's bias correction is off, since it fails on biases of such products (3.4).
+    """
+    nncf: Any = importlib.import_module("nncf")
+    size, images = job.settings.batch.opt, job.images_BCHW
+    count = max(min(CALIBRATION, len(images)) // size, 1)
+    batches = [
+        images[torch.arange(start, start + size) % len(images)].numpy()
+        for start in range(0, count * size, size)
+    ]
+    nncf.set_log_level(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            return nncf.quantize(
+                model, nncf.Dataset(batches), preset=nncf.QuantizationPreset.MIXED,
+                subset_size=count,
+                ignored_scope=nncf.IgnoredScope(types=["MatMul"], validate=False),
+                advanced_parameters=nncf.AdvancedQuantizationParameters(
+                    disable_bias_correction=True
+                ),
+            )  # fmt: skip
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CompileError(f"NNCF cannot quantise it: {reason}") from error

@@ -68,6 +68,11 @@ class TensorRT(Backend):
         return lacks
 
     @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        if not packages_missing():  # which is said next
+            checked_options(options)
+
+    @classmethod
     def dry_run(cls, network: Any, settings: Settings) -> dry_run.Coverage:
         """Which operators have a converter, and whether they become one engine; needs no GPU.
 
@@ -80,7 +85,7 @@ class TensorRT(Backend):
                 f"a dry run of {cls.name!r} cannot be made here: it needs {'; '.join(lacks)}",
                 hint=cls.install(),
             )
-        return dry_run.dry_run(network, settings, cls.pointwise)
+        return dry_run.dry_run(network, settings, cls.form(settings).pointwise)
 
     @classmethod
     def compile(cls, job: Job) -> dict[str, Any]:
@@ -88,7 +93,7 @@ class TensorRT(Backend):
         settings = job.settings
         options = checked_options(settings.options)
         gpu = dry_run.gpu(settings)
-        module = exported.module_of(job.network, settings, cls.pointwise)
+        module = exported.module_of(job.network, settings, cls.form(settings).pointwise)
         # the dry run may change the program that it is given, and its ranges
         first = dry_run.program_of(module, settings)
         dry_run.coverage(first, settings, job.network.places).check()
