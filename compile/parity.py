@@ -97,25 +97,30 @@ def compare(
     cases = []
     for case in expected:
         for size in sizes:
-            index = torch.arange(size) % len(case.images_NCHW)
-            with torch.inference_mode():
-                logits_BK = runner(case.images_NCHW[index].to(device)).double().cpu()
-            cases.append(_case(case, size, logits_BK, case.logits_NK[index], COSINE[precision]))
+            count = len(case.images_NCHW)
+            found, exact = [], []
+            for start in range(0, count, size):  # every image is looked at, in full batches
+                index = torch.arange(start, start + size) % count
+                with torch.inference_mode():
+                    found.append(runner(case.images_NCHW[index].to(device)).double().cpu())
+                exact.append(case.logits_NK[index])
+            logits_NK = torch.cat(found)
+            cases.append(_case(case, size, logits_NK, torch.cat(exact), COSINE[precision]))
     return Parity(rule=_rule(precision), cases=tuple(cases))
 
 
 def _case(
-    expected: Expected, size: int, logits_BK: Tensor, exact_BK: Tensor, least: float
+    expected: Expected, size: int, logits_NK: Tensor, exact_NK: Tensor, least: float
 ) -> ParityCase:
-    if logits_BK.shape != exact_BK.shape or not bool(logits_BK.isfinite().all()):
+    if logits_NK.shape != exact_NK.shape or not bool(logits_NK.isfinite().all()):
         return ParityCase(
             inputs=expected.inputs, batch=size, relative_error=None, bound=expected.bound,
             worst_logit=None, cosine=-1.0, top1=0.0, passed=False,
         )  # fmt: skip
-    error = relative_error(logits_BK, exact_BK)
-    worst = float((logits_BK - exact_BK).abs().max())
-    cosine = float(torch.cosine_similarity(logits_BK, exact_BK, dim=1).min())
-    top1 = float((logits_BK.argmax(1) == exact_BK.argmax(1)).double().mean())
+    error = relative_error(logits_NK, exact_NK)
+    worst = float((logits_NK - exact_NK).abs().max())
+    cosine = float(torch.cosine_similarity(logits_NK, exact_NK, dim=1).min())
+    top1 = float((logits_NK.argmax(1) == exact_NK.argmax(1)).double().mean())
     return ParityCase(
         inputs=expected.inputs, batch=size, relative_error=error, bound=expected.bound,
         worst_logit=worst, cosine=cosine, top1=top1,
