@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from archspec.compile.calls import compile  # noqa: A004
     from archspec.compile.errors import CompileError, UnavailableError, UnfitError
     from archspec.compile.manifest import Manifest
+    from archspec.compile.running import classify
 
 __all__ = [
     "Artefact",
@@ -26,6 +27,7 @@ __all__ = [
     "Manifest",
     "UnavailableError",
     "UnfitError",
+    "classify",
     "compile",
     "load",
 ]
@@ -34,6 +36,7 @@ __all__ = [
 _HOME = {
     "Artefact": "artefact", "load": "artefact", "compile": "calls", "CompileError": "errors",
     "UnavailableError": "errors", "UnfitError": "errors", "Manifest": "manifest",
+    "classify": "running",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from archspec.compile import manifest
 from archspec.compile.errors import CompileError
 from archspec.compile.manifest import Manifest
+from archspec.compile.output import filling, sweep
 
 KEPT = 20
 """Artefacts in the cache; the ones that were not used for longest go first."""
@@ -49,8 +50,16 @@ def _source() -> str:
     return digest.hexdigest()
 
 
-def look_up(name: str) -> tuple[Path, Manifest] | None:
-    """An artefact that was kept, whole and unchanged; None otherwise."""
+class Gone(Exception):  # noqa: N818
+    """An artefact was taken away by another process while it was copied."""
+
+
+def look_up(name: str, timed: bool = False) -> tuple[Path, Manifest] | None:
+    """An artefact that was kept, whole and unchanged; None otherwise.
+
+    Args:
+        timed: only one whose speed was measured.
+    """
     place = folder() / name
     try:
         found = manifest.read(place)
@@ -58,22 +67,36 @@ def look_up(name: str) -> tuple[Path, Manifest] | None:
         os.utime(place)
     except (CompileError, OSError):
         return None
-    return place, found
+    return None if timed and found.speed is None else (place, found)
+
+
+def copy(known: tuple[Path, Manifest], target: Path) -> Manifest:
+    """Copy the files of an artefact into a folder; its manifest is not written there.
+
+    Raises:
+        Gone: it is not there any more.
+        OSError: the folder cannot be written.
+    """
+    place, found = known
+    for name in found.files:
+        try:
+            content = (place / name).read_bytes()
+        except OSError:
+            raise Gone from None
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes(content)
+    return found
 
 
 def keep(name: str, source: Path) -> None:
     """Remember an artefact."""
     place = folder()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, CompileError):
         place.mkdir(parents=True, exist_ok=True)
-        unfinished = place / f".{name}.{os.getpid()}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        try:
-            shutil.copytree(source, unfinished)
-            shutil.rmtree(place / name, ignore_errors=True)
-            unfinished.rename(place / name)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        sweep(place)
+        shutil.rmtree(place / name, ignore_errors=True)  # it may be broken
+        with filling(place / name) as unfinished:
+            shutil.copytree(source, unfinished, dirs_exist_ok=True)
         kept = sorted(
             (path for path in place.iterdir() if not path.name.startswith(".")),
             key=lambda path: path.stat().st_mtime,

@@ -31,7 +31,7 @@ def compile(  # noqa: A001 - as re.compile and torch.compile are called
     batch: str | int = 1,
     device: str = "auto",
     output: str | Path | None = None,
-    rewrites: Sequence[str] | None = None,
+    rewrites: str | Sequence[str] = "auto",
     options: Mapping[str, Any] | None = None,
     benchmark: bool = False,
     seconds: float = SECONDS,
@@ -48,7 +48,7 @@ def compile(  # noqa: A001 - as re.compile and torch.compile are called
         batch: a number of images, or `min:opt:max`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
         output: the artefact's folder; `runs/compiled/NAME-BACKEND-PRECISION-bBATCH` if None.
-        rewrites: names of rewrites; those that pay with the backend if None.
+        rewrites: `all`, `none`, or names of rewrites; `auto`: those that pay with the backend.
         options: the backend's own.
         benchmark: whether to time it, for `seconds`, beside eager mode.
         use_cache: whether the same compilation, made before, is copied.
@@ -66,9 +66,8 @@ def compile(  # noqa: A001 - as re.compile and torch.compile are called
         (subject.spec.input["channels"], subject.spec.input["height"], subject.spec.input["width"]),
         Batch.parse(str(batch)), choose_precision(kind, precision, place), place, options or {},
     )  # fmt: skip
-    request = Request(
-        kind, settings, None if rewrites is None else tuple(rewrites), benchmark, seconds, use_cache
-    )
+    chosen = choose_rewrites(rewrites) if isinstance(rewrites, str) else tuple(rewrites)
+    request = Request(kind, settings, chosen, benchmark, seconds, use_cache)
     check([request])
     target = Path(output) if output is not None else default_output(subject.spec.name, request)
     done = compile_network(Bench.of(subject), request, target, lambda _: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import time
@@ -22,12 +23,14 @@ from archspec.compile.errors import CompileError, UnavailableError
 from archspec.compile.exported import DTYPES
 from archspec.compile.manifest import Manifest, Parity, Preprocessing, Timing
 from archspec.compile.network import Network, inline
+from archspec.compile.output import check as check_output
 from archspec.compile.output import filling
 from archspec.compile.pictures import Pictures, pictures, preprocessing
-from archspec.compile.rewriting import rewrite
+from archspec.compile.rewriting import check_names, rewrite
 from archspec.compile.settings import Precision, Settings
 from archspec.compile.subject import Subject
 from archspec.graph import Graph
+from archspec.search.train.outcomes import is_out_of_memory
 
 Step = Callable[[str], None]
 """Told what is being done, in a phrase."""
@@ -67,31 +70,44 @@ def check(requests: Sequence[Request]) -> None:
     """Refuse what cannot be compiled here, before any work.
 
     Raises:
-        CompileError: a precision that a backend does not have.
+        CompileError: a precision, an option or a rewrite that there is not.
         UnavailableError: a backend that cannot be used here; with what is missing.
     """
     for request in requests:
-        backend, settings = request.backend, request.settings
-        offered = backend.precisions.get(settings.device_kind)
-        if offered is None:
-            kinds = " and ".join(backend.precisions)
-            raise UnavailableError(
-                f"the backend {backend.name!r} cannot be used here: it needs a device of kind "
-                f"{kinds}, and this is {settings.device_kind}",
-                hint="'archspec compile --list' says what can be used here",
-            )
-        if settings.precision not in offered:
-            raise CompileError(
-                f"the backend {backend.name!r} has no {settings.precision} on "
-                f"{settings.device_kind}",
-                hint=f"it has {', '.join(offered)}",
-            )
-        backend.check_options(settings.options)
-        if missing := backend.missing(settings):
+        check_settings(request)
+        backend = request.backend
+        if missing := lacks(backend, request.settings):
             raise UnavailableError(
                 f"the backend {backend.name!r} cannot be used here: it needs {'; '.join(missing)}",
                 hint=backend.install() or "'archspec compile --list' says what can be used here",
             )
+
+
+def check_settings(request: Request) -> None:
+    """Refuse what a backend does not have, whether or not it can be used here.
+
+    Raises:
+        CompileError: a precision, an option or a rewrite that there is not.
+    """
+    backend, settings = request.backend, request.settings
+    offered = backend.precisions.get(settings.device_kind)
+    if offered is not None and settings.precision not in offered:
+        raise CompileError(
+            f"the backend {backend.name!r} has no {settings.precision} on {settings.device_kind}",
+            hint=f"it has {', '.join(offered)}",
+        )
+    if offered is not None:
+        backend.check_options(settings.options)
+    check_names(request.chosen)
+
+
+def lacks(backend: type[Backend], settings: Settings) -> list[str]:
+    """What keeps a backend from being used here, each as a phrase; empty if nothing does."""
+    missing = backend.missing(settings)
+    if settings.device_kind in backend.precisions:
+        return missing
+    kinds = " or ".join(backend.precisions)
+    return [f"a device of kind {kinds} (this is {settings.device_kind})", *missing]
 
 
 @dataclass(frozen=True)
@@ -165,37 +181,56 @@ def compile_network(bench: Bench, request: Request, output: Path, step: Step) ->
         step: told what is being done.
 
     Raises:
-        CompileError: it cannot be compiled, or the folder cannot be written.
+        CompileError: it cannot be compiled, the folder cannot be written, or memory runs out.
     """
-    name = cache.key(_identity(bench, request))
-    if request.use_cache and (known := cache.look_up(name)) is not None:
-        place, facts = known
-        if facts.speed is not None or not request.benchmark:
-            step("copying from the cache")
-            with filling(output) as folder:
-                for file in facts.files:
-                    target = folder / file
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes((place / file).read_bytes())
-                written = manifest.write(
-                    facts.model_copy(update=_told(bench.subject, bench.preprocessing)), folder
-                )
+    check_output(output)
+    _check_logits(bench)
+    try:
+        return _made(bench, request, output, step)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    size, settings = bench.subject.spec.input, request.settings
+    raise CompileError(
+        f"out of memory on {settings.device}: {bench.subject.spec.name} at batch "
+        f"{settings.batch.max}, image {size['channels']}×{size['height']}×{size['width']}",
+        hint="smaller images (--input) or batches (--batch) may fit",
+    )
+
+
+def _made(bench: Bench, request: Request, output: Path, step: Step) -> Done:
+    name = cache.key(identity(bench, request))
+    if request.use_cache and (known := cache.look_up(name, request.benchmark)) is not None:
+        step("copying from the cache")
+        told = _told(bench.subject, bench.preprocessing)
+        with contextlib.suppress(cache.Gone), filling(output) as folder:
+            written = manifest.write(cache.copy(known, folder).model_copy(update=told), folder)
             return Done(output, written, from_cache=True)
     with filling(output) as folder:
-        facts = _compile(bench, request, folder, step)
-        written = manifest.write(facts, folder)
-        if request.use_cache:
+        written = manifest.write(_compile(bench, request, folder, step), folder)
+        if request.use_cache and written.fit:
             cache.keep(name, folder)
     return Done(output, written, from_cache=False)
 
 
-def _identity(bench: Bench, request: Request) -> dict[str, Any]:
+def _check_logits(bench: Bench) -> None:
+    shape = bench.graph.output_shape
+    if shape.others:
+        raise CompileError(
+            f"{bench.subject.spec.name} gives {shape} for an image, expected one logit a class",
+            hint="a 'head:' with global_pool and a linear ends a network in classes; "
+            "'archspec export' writes any network",
+        )
+
+
+def identity(bench: Bench, request: Request) -> dict[str, Any]:
     """Everything that decides what comes out."""
     backend, settings = request.backend, request.settings
     return {
         "spec": bench.subject.spec.digest,
         "weights": bench.weights_sha256,
-        "images": bench.pictures.name,
+        "has_trained_weights": bench.subject.weights is not None,
+        "images": bench.pictures.digest,
         "preprocessing": bench.preprocessing.model_dump(),
         "backend": backend.name,
         "rewrites": list(request.chosen),

@@ -18,28 +18,22 @@ from archspec.files import is_running
 def filling(output: Path) -> Iterator[Path]:
     """A new folder beside `output`, which takes its place when the block ends well.
 
-    An artefact that is there is replaced; anything else is left alone.
+    An artefact that is there is replaced; anything else is left alone. A link stays a link.
 
     Raises:
         CompileError: something else is there, or nothing can be written there.
     """
-    _check(output)
-    unfinished = output.parent / f".{output.name}.{os.getpid()}.unfinished"
-    replaced = output.parent / f".{output.name}.{os.getpid()}.replaced"
+    check(output)
     try:
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise CompileError(
-                f"cannot write {output}: {output.parent} is a file, not a folder"
-            ) from None
-        _sweep(output)
+        real = output.resolve()
+        unfinished = real.parent / f".{real.name}.{os.getpid()}.unfinished"
+        replaced = real.parent / f".{real.name}.{os.getpid()}.replaced"
+        real.parent.mkdir(parents=True, exist_ok=True)
+        sweep(real.parent, real.name)
         unfinished.mkdir()
         try:
             yield unfinished
-            if output.exists():
-                output.rename(replaced)
-            unfinished.rename(output)
+            _exchange(unfinished, real, replaced)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
             shutil.rmtree(replaced, ignore_errors=True)
@@ -47,22 +41,57 @@ def filling(output: Path) -> Iterator[Path]:
         raise CompileError(f"cannot write {output}: {error.strerror or error}") from None
 
 
-def _check(output: Path) -> None:
+def _exchange(new: Path, place: Path, old: Path) -> None:
+    """Put a folder in the place of another, which is put aside; if that fails, it stays."""
+    if not place.exists():
+        new.rename(place)
+        return
+    place.rename(old)
+    try:
+        new.rename(place)
+    except BaseException:
+        old.rename(place)
+        raise
+
+
+def check(output: Path) -> None:
+    """Refuse a folder that an artefact cannot be written to, as far as can be seen before.
+
+    Raises:
+        CompileError: something else is there, or nothing can be made there.
+    """
     try:
         is_other = output.exists() and not (output / MANIFEST).exists()
         is_other = is_other and not (output.is_dir() and not any(output.iterdir()))
+        real = output.resolve()
+        above = next((folder for folder in output.parents if folder.exists()), Path())
     except OSError as error:
         raise CompileError(f"cannot write {output}: {error.strerror or error}") from None
     if is_other:
         raise CompileError(
             f"{output} is there already and is no artefact", hint="--output names another folder"
         )
+    if real == Path.cwd() or os.path.ismount(real):  # whose place nothing can take
+        what = "the folder that you are in" if real == Path.cwd() else "a mount point"
+        raise CompileError(
+            f"cannot write {output}: it is {what}", hint="--output names a folder inside it"
+        )
+    if not above.is_dir():
+        raise CompileError(f"cannot write {output}: {above} is a file, not a folder")
 
 
-def _sweep(output: Path) -> None:
-    """Take away what compilations that were killed have left."""
-    pattern = re.compile(rf"\.{re.escape(output.name)}\.(\d+)\.(unfinished|replaced)")
-    for path in output.parent.iterdir():
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Take away what processes that were killed have left.
+
+    Args:
+        name: of the folder that was to be filled; None: any.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    names = ".+" if name is None else re.escape(name)
+    pattern = re.compile(rf"\.{names}\.(\d+)\.(unfinished|replaced)")
+    for path in folder.iterdir():
         match = pattern.fullmatch(path.name)
         if match and not is_running(int(match[1])):
             shutil.rmtree(path, ignore_errors=True)

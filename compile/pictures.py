@@ -5,20 +5,24 @@ N images, C channels, H height, W width.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from archspec.compile.subject import Subject
 from numpy.typing import NDArray
 from torch import Tensor
 
 from archspec.compile.manifest import Preprocessing
+from archspec.compile.subject import Subject
 
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What networks for RGB images are trained with, unless something else is known."""
-MOST = 256
-"""Images that are read."""
+MOST, FEWEST = 256, 8
+"""Images that are read; of large ones fewer, so that they take no more than:"""
+LARGEST = 2**30
+"""Bytes, in float32."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,16 @@ class Pictures:
     """In a phrase: `digits, held out`."""
     images_NCHW: Tensor
     labels_N: Tensor | None
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all of them."""
+        found = hashlib.sha256(self.name.encode())
+        for tensor in (self.images_NCHW, self.labels_N):
+            if tensor is not None:
+                found.update(f"{tensor.shape}".encode())
+                found.update(tensor.contiguous().numpy())
+        return found.hexdigest()
 
 
 def preprocessing(subject: Subject) -> Preprocessing:
@@ -55,11 +69,16 @@ def pictures(subject: Subject, how: Preprocessing) -> Pictures:
             pass
         else:
             held = data.held_out
-            count = min(len(held), MOST)
+            count = min(len(held), _most(size, channels))
             labels = torch.from_numpy(np.array(held.labels_N[:count]))
             images = np.array(held.images_NCHW[:count])
             return Pictures(f"{data.name}, held out", normalised(images, how), labels)
-    return Pictures("photographs", normalised(_photographs(size, channels), how), None)
+    count = min(32, _most(size, channels))
+    return Pictures("photographs", normalised(_photographs(size, channels, count), how), None)
+
+
+def _most(size: tuple[int, int], channels: int) -> int:
+    return min(MOST, max(FEWEST, LARGEST // (4 * channels * size[0] * size[1])))
 
 
 def normalised(images_NCHW: NDArray[np.uint8], how: Preprocessing) -> Tensor:
@@ -69,12 +88,17 @@ def normalised(images_NCHW: NDArray[np.uint8], how: Preprocessing) -> Tensor:
     return (torch.from_numpy(images_NCHW).float() / 255 - mean_C11) / std_C11
 
 
-def _photographs(size: tuple[int, int], channels: int, count: int = 32) -> NDArray[np.uint8]:
-    """Pieces of scikit-learn's two photographs, of random place and size."""
+def _photographs(size: tuple[int, int], channels: int, count: int) -> NDArray[np.uint8]:
+    """Pieces of scikit-learn's two photographs, of random place and size.
+
+    One channel is grey; more than red, green and blue repeat these.
+    """
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
     photographs = [Image.fromarray(image) for image in load_sample_images().images]
+    if channels == 1:
+        photographs = [photograph.convert("L") for photograph in photographs]
     rng = np.random.default_rng(0)
     found = []
     for number in range(count):
@@ -85,6 +109,6 @@ def _photographs(size: tuple[int, int], channels: int, count: int = 32) -> NDArr
         piece = photograph.resize(
             (size[1], size[0]), Image.Resampling.BILINEAR, (left, top, left + edge, top + edge)
         )
-        pixels_CHW = np.asarray(piece).transpose(2, 0, 1)
+        pixels_CHW = np.atleast_3d(np.asarray(piece)).transpose(2, 0, 1)
         found.append(np.resize(pixels_CHW, (channels, *size)))  # repeats or cuts channels
     return np.stack(found)

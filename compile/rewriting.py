@@ -95,12 +95,22 @@ def rewrite(
     Raises:
         CompileError: there is no rewrite of that name.
     """
+    check_names(names)
+    known = find_all()
+    return run(network, [cls for name, cls in known.items() if name in names],
+               batch=batch, element_bytes=element_bytes)  # fmt: skip
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names that no rewrite has.
+
+    Raises:
+        CompileError: at the first of them.
+    """
     known = find_all()
     for name in names:
         if name not in known:
             raise CompileError(f"there is no rewrite {brief(name)}", hint=did_you_mean(name, known))
-    return run(network, [cls for name, cls in known.items() if name in names],
-               batch=batch, element_bytes=element_bytes)  # fmt: skip
 
 
 def run(

@@ -56,6 +56,7 @@ def find(
     study: str | None = None,
     weights: Path | None = None,
     runs: Path = Path("runs"),
+    name: str | None = None,
 ) -> Subject:
     """The network that a user means.
 
@@ -64,6 +65,7 @@ def find(
         study: the name of a search, or its folder. With neither: the search that ended last.
         weights: a checkpoint to take instead of the trained or random weights.
         runs: where searches are kept.
+        name: what the user calls a spec that is given as one; its own name if None.
 
     Raises:
         CompileError: there is no such network, or no winner; or what was left of a search or a
@@ -72,13 +74,13 @@ def find(
     """
     if spec is not None and study is not None:
         raise CompileError(
-            f"a spec ({_name(spec)}) and a study ({study}) are given: expected one of them",
+            f"a spec ({name or _name(spec)}) and a study ({study}) are given: expected one of them",
             hint="leave one of them out",
         )
     if weights is not None:
         _check_file(weights)
     if isinstance(spec, Spec):
-        return _of_spec(spec, spec.name, weights)
+        return _of_spec(spec, name or spec.name, weights)
     if spec is not None:
         folder = _folder(str(spec))
         if folder is None:

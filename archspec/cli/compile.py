@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archspec import catalog
 from archspec.cli.app import (
     InputOption,
     JsonOption,
@@ -32,7 +34,7 @@ def compile(  # noqa: A001 - the command's name
     spec: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SPEC]",
+            metavar="SPEC",
             help="A YAML file, a shipped spec, or a folder of 'archspec train'. "
             "Default: the winner of the last search.",
         ),
@@ -121,17 +123,25 @@ def compile(  # noqa: A001 - the command's name
             rows = _available(device)
         _print(rows, json_, "show_backends")
         return
+    if explain and dry_run:
+        raise ArchspecError("--explain and --dry-run are given: expected one of them")
     with busy("importing PyTorch"):
         from archspec.compile.device import resolve
-        from archspec.compile.job import Bench, check
+        from archspec.compile.job import Bench, check, check_settings
+        from archspec.compile.output import check as check_output
     place = resolve(device)
     subject = _subject(spec, study, weights, image, sets)
     requests = _requests(
         subject, backend, precision, batch, place, rewrites, named_values(option, "--option"),
         benchmark, seconds, cache,
     )  # fmt: skip
+    for request in requests:
+        check_settings(request)
+    places = _places(subject, requests, output)
     if not explain and not dry_run:
         check(requests)
+        for folder in places:
+            check_output(folder)
     for note in subject.notes:
         typer.echo(f"note: {note}", err=True)
     with busy("building the network"):
@@ -142,7 +152,7 @@ def compile(  # noqa: A001 - the command's name
     if dry_run:
         _dry_run(bench, requests, json_)
         return
-    _compile(bench, requests, output, json_)
+    _compile(bench, requests, places, json_)
 
 
 def _subject(
@@ -152,15 +162,17 @@ def _subject(
     """What is compiled, with `--input` and `--set` applied."""
     from archspec.compile.subject import find
 
-    if spec is not None and not Path(spec).is_dir():
-        # a space whose holes are filled here is a network
-        return find(load_spec(spec, sets, image), study=study, weights=weights)
-    if image is not None or sets:
+    if image is None and not sets:
+        return find(spec, study=study, weights=weights)
+    # Path's own raises for a name too long
+    is_folder = spec is None or (spec not in catalog.shipped() and os.path.isdir(spec))  # noqa: PTH112
+    if spec is None or is_folder:
         raise ArchspecError(
             "--input and --set change a spec, and this network was trained as it is",
             hint="give the spec's file, such as runs/STUDY/winner.yaml",
         )
-    return find(spec, study=study, weights=weights)
+    # a space whose holes are filled here is a network
+    return find(load_spec(spec, sets, image), study=study, weights=weights, name=spec)
 
 
 def _requests(
@@ -188,6 +200,7 @@ def _requests(
 def _available(device: str) -> list[dict[str, Any]]:
     from archspec.compile import backends
     from archspec.compile.device import resolve
+    from archspec.compile.job import lacks
     from archspec.compile.settings import Settings
 
     place = resolve(device)
@@ -195,9 +208,7 @@ def _available(device: str) -> list[dict[str, Any]]:
     for name, kind in sorted(backends.find_all().items()):
         settings = Settings((3, 224, 224), device=place)
         offered = kind.precisions.get(settings.device_kind, ())
-        missing = kind.missing(settings)
-        if not offered:
-            missing = [f"a device of kind {' or '.join(kind.precisions)}", *missing]
+        missing = lacks(kind, settings)
         row = {"name": name, "about": kind.about, "usable": not missing, "missing": missing}
         rows.append(row | {"precisions": list(offered), "install": kind.install()})
     return rows
@@ -211,7 +222,6 @@ def _explain(bench: Bench, requests: list[Request], json_: bool) -> None:
 
 
 def _dry_run(bench: Bench, requests: list[Request], json_: bool) -> None:
-    from archspec.compile.errors import CompileError
     from archspec.compile.rewriting import rewrite
 
     rows, complete = [], True
@@ -220,7 +230,7 @@ def _dry_run(bench: Bench, requests: list[Request], json_: bool) -> None:
         try:
             coverage = request.backend.dry_run(network, request.settings)
         except NotImplementedError:
-            raise CompileError(
+            raise ArchspecError(
                 f"the backend {request.backend.name!r} has no dry run", hint="tensorrt has one"
             ) from None
         rows.append({"backend": request.backend.name} | coverage.to_dict())
@@ -230,16 +240,23 @@ def _dry_run(bench: Bench, requests: list[Request], json_: bool) -> None:
         raise typer.Exit(1)
 
 
-def _compile(bench: Bench, requests: list[Request], output: Path | None, json_: bool) -> None:
-    from archspec.cli.tables_compile import show_artefact
+def _places(subject: Subject, requests: list[Request], output: Path | None) -> list[Path]:
+    """Where the artefacts go."""
     from archspec.compile.calls import default_output
+
+    if output is None:
+        return [default_output(subject.spec.name, request) for request in requests]
+    if len(requests) == 1:
+        return [output]
+    return [output / request.backend.name for request in requests]
+
+
+def _compile(bench: Bench, requests: list[Request], places: list[Path], json_: bool) -> None:
+    from archspec.cli.tables_compile import show_artefact
     from archspec.compile.job import compile_network
 
     rows, fit, fault = [], True, None
-    for request in requests:
-        folder = output or default_output(bench.subject.spec.name, request)
-        if output is not None and len(requests) > 1:
-            folder = output / request.backend.name
+    for request, folder in zip(requests, places, strict=True):
         try:
             with steps(request.backend.name) as step:
                 done = compile_network(bench, request, folder, step)

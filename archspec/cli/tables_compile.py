@@ -40,12 +40,17 @@ def show_rewrites(rows: list[dict[str, Any]]) -> None:
     out = console()
     for row in rows:
         out.print(f"{row['backend']}, {row['precision']}, batch {row['batch']}")
+        if not row["fired"]:
+            out.print("  nothing is rewritten")
+            continue
         table = _table("rewrite", "where", "what", "times", left=3)
         for fired in row["fired"]:
             table.add_row(fired["rewrite"], fired["place"], fired["what"], str(fired["times"]))
         out.print(table)
         saved = _table("rewrite", "FLOPs saved", "bytes saved")
         for name, saving in row["by_rewrite"].items():
+            if not saving["times"]:
+                continue
             saved.add_row(name, _signed(saving["flops"], giga), _signed(saving["bytes"], memory))
         out.print(saved)
         before, after = row["before"], row["after"]
