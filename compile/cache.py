@@ -94,7 +94,11 @@ def keep(name: str, source: Path) -> None:
     with contextlib.suppress(OSError, CompileError):
         place.mkdir(parents=True, exist_ok=True)
         sweep(place)
-        shutil.rmtree(place / name, ignore_errors=True)  # it may be broken
+        broken = place / name
+        if broken.is_dir():
+            shutil.rmtree(broken)
+        else:
+            broken.unlink(missing_ok=True)
         with filling(place / name) as unfinished:
             shutil.copytree(source, unfinished, dirs_exist_ok=True)
         kept = sorted(

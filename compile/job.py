@@ -217,7 +217,8 @@ def _check_logits(bench: Bench) -> None:
     shape = bench.graph.output_shape
     if shape.others:
         raise CompileError(
-            f"{bench.subject.spec.name} gives {shape} for an image, expected one logit a class",
+            f"{bench.subject.spec.name} gives {shape} for an image, expected a number for each "
+            "class",
             hint="a 'head:' with global_pool and a linear ends a network in classes; "
             "'archspec export' writes any network",
         )
@@ -259,7 +260,11 @@ def _compile(bench: Bench, request: Request, folder: Path, step: Step) -> Manife
     step(f"compiling with {backend.name}")
     start = time.perf_counter()
     job = Job(rewritten.network, settings, folder, bench.pictures.images_NCHW, notes.append)
-    facts = backend.compile(job)
+    try:
+        facts = backend.compile(job)
+    except RuntimeError:  # what a library written in C++ may say of a full disk
+        (folder / "probe").write_bytes(bytes(2**20))
+        raise
     seconds = time.perf_counter() - start
     files = manifest.seal(folder)
     step("loading it again")

@@ -41,7 +41,7 @@ class Pictures:
         for tensor in (self.images_NCHW, self.labels_N):
             if tensor is not None:
                 found.update(f"{tensor.shape}".encode())
-                found.update(tensor.contiguous().numpy())
+                found.update(tensor.contiguous().numpy().data)
         return found.hexdigest()
 
 

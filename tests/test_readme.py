@@ -83,7 +83,9 @@ def backend_rows() -> list[str]:
         files = ", ".join(f"`{file}`" for file in kind.files)
         extra = f"`{kind.extra}`" if kind.extra else "–"
         marks = ("yes" if so else "no" for so in (kind.is_bound, kind.runs_code))
-        rows.append(f"| {' | '.join((f'`{name}`', kind.about, *precisions, files, extra, *marks))} |")
+        rows.append(
+            f"| {' | '.join((f'`{name}`', kind.about, *precisions, files, extra, *marks))} |"
+        )
     return rows
 
 

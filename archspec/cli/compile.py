@@ -116,7 +116,8 @@ def compile(  # noqa: A001 - the command's name
 
     The artefact's folder holds the compiled network and manifest.json, which
     says what was compiled, with what, how exact and how fast it is. Exit
-    codes: 1 an artefact is not exact enough, 3 a backend cannot be used here.
+    codes: 1 an artefact is not exact enough (it is marked unfit), 2 wrong
+    input, 3 a backend cannot be used here.
     """
     if list_:
         with busy("looking at the backends"):
