@@ -1,7 +1,7 @@
 """The command line: options that commands share, and how refusals reach the user.
 
-Exit codes: 0 all is well; 1 a check failed; 2 wrong input, with one message on stderr; 130
-interrupted. Results go to stdout, everything else to stderr.
+Exit codes: 0 all is well; 1 a check failed; 2 wrong input, with one message on stderr; 3 a backend
+of `archspec compile` cannot be used here; 130 interrupted. Results go to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from archspec.errors import ArchspecError
 
 app = typer.Typer(
     name="archspec",
-    help="Vision token mixers as YAML: exactly costed, built, drawn.",
+    help="Vision token mixers as YAML: exactly costed, built, drawn, searched, compiled.",
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode="rich",
