@@ -61,7 +61,7 @@ def compile(  # noqa: A001 - as re.compile and torch.compile are called
     kind = backends.find(backend)
     given = str(spec) if isinstance(spec, Path) else spec
     subject = find(given, study=study, weights=None if weights is None else Path(weights))
-    place = resolve(device)
+    place = place_for(kind, device)
     settings = Settings(
         (subject.spec.input["channels"], subject.spec.input["height"], subject.spec.input["width"]),
         Batch.parse(str(batch)), choose_precision(kind, precision, place), place, options or {},
@@ -72,6 +72,18 @@ def compile(  # noqa: A001 - as re.compile and torch.compile are called
     target = Path(output) if output is not None else default_output(subject.spec.name, request)
     done = compile_network(Bench.of(subject), request, target, lambda _: None)
     return load(done.folder, device=place)
+
+
+def place_for(backend: type[backends.Backend], device: str) -> str:
+    """The device that is compiled for; `auto` leaves out what the backend does not serve.
+
+    Raises:
+        ArchspecError: there is no such device.
+    """
+    place = resolve(device)
+    if device == "auto" and place.partition(":")[0] not in backend.precisions:
+        return "cpu" if "cpu" in backend.precisions else place
+    return place
 
 
 def choose_precision(backend: type[backends.Backend], given: str | None, device: str) -> Any:

@@ -25,7 +25,7 @@ from archspec.compile.manifest import Manifest, Parity, Preprocessing, Timing
 from archspec.compile.network import Network, inline
 from archspec.compile.output import check as check_output
 from archspec.compile.output import filling
-from archspec.compile.pictures import Pictures, pictures, preprocessing
+from archspec.compile.pictures import CALIBRATION, Pictures, pictures, preprocessing
 from archspec.compile.rewriting import check_names, rewrite
 from archspec.compile.settings import Precision, Settings
 from archspec.compile.subject import Subject
@@ -259,7 +259,8 @@ def _compile(bench: Bench, request: Request, folder: Path, step: Step) -> Manife
     notes: list[str] = []
     step(f"compiling with {backend.name}")
     start = time.perf_counter()
-    job = Job(rewritten.network, settings, folder, bench.pictures.images_NCHW, notes.append)
+    calibration_NCHW = bench.pictures.images_NCHW[:CALIBRATION]
+    job = Job(rewritten.network, settings, folder, calibration_NCHW, notes.append)
     try:
         facts = backend.compile(job)
     except RuntimeError:  # what a library written in C++ may say of a full disk
@@ -304,9 +305,12 @@ def _compare(bench: Bench, settings: Settings, runner: Runner) -> _Compared:
         runner, expected, settings.batch.sizes, settings.precision, settings.device
     )
     labels_N = bench.pictures.labels_N
+    # what int8 was calibrated with is left out, where there is more
+    is_calibrated = settings.precision not in DTYPES
+    seen = CALIBRATION if is_calibrated and len(bench.pictures.images_NCHW) > CALIBRATION else 0
     if labels_N is not None and bench.subject.weights is not None:
         accuracy = parity.accuracy(
-            bench.module, runner, bench.pictures.images_NCHW, labels_N, settings
+            bench.module, runner, bench.pictures.images_NCHW[seen:], labels_N[seen:], settings
         )
         found = found.model_copy(update={"accuracy": accuracy})
     return _Compared(found, expected[0].logits_NK.shape[1])

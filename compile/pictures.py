@@ -17,6 +17,8 @@ from torch import Tensor
 from archspec.compile.manifest import Preprocessing
 from archspec.compile.subject import Subject
 
+CALIBRATION = 64
+"""Images from which the ranges of int8 are taken; accuracy is then counted on the others."""
 IMAGENET = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 """What networks for RGB images are trained with, unless something else is known."""
 MOST, FEWEST = 256, 8

@@ -1,7 +1,8 @@
 """The command line: options that commands share, and how refusals reach the user.
 
 Exit codes: 0 all is well; 1 a check failed; 2 wrong input, with one message on stderr; 3 a backend
-of `archspec compile` cannot be used here; 130 interrupted. Results go to stdout, everything else to stderr.
+of `archspec compile` cannot be used here; 130 interrupted. Results go to stdout, everything else
+to stderr.
 """
 
 from __future__ import annotations

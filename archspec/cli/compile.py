@@ -127,13 +127,11 @@ def compile(  # noqa: A001 - the command's name
     if explain and dry_run:
         raise ArchspecError("--explain and --dry-run are given: expected one of them")
     with busy("importing PyTorch"):
-        from archspec.compile.device import resolve
         from archspec.compile.job import Bench, check, check_settings
         from archspec.compile.output import check as check_output
-    place = resolve(device)
     subject = _subject(spec, study, weights, image, sets)
     requests = _requests(
-        subject, backend, precision, batch, place, rewrites, named_values(option, "--option"),
+        subject, backend, precision, batch, device, rewrites, named_values(option, "--option"),
         benchmark, seconds, cache,
     )  # fmt: skip
     for request in requests:
@@ -181,7 +179,7 @@ def _requests(
     options: dict[str, Any], benchmark: bool, seconds: float, cache: bool,
 ) -> list[Request]:  # fmt: skip
     from archspec.compile import backends
-    from archspec.compile.calls import choose_precision, choose_rewrites
+    from archspec.compile.calls import choose_precision, choose_rewrites, place_for
     from archspec.compile.job import Request
     from archspec.compile.settings import Batch, Settings
 
@@ -191,8 +189,9 @@ def _requests(
     found = []
     for name in dict.fromkeys(part.strip() for part in names.split(",")):
         kind = backends.find(name)
+        place = place_for(kind, device)
         settings = Settings(
-            image, Batch.parse(batch), choose_precision(kind, precision, device), device, options
+            image, Batch.parse(batch), choose_precision(kind, precision, place), place, options
         )
         found.append(Request(kind, settings, chosen, benchmark, seconds, cache))
     return found
@@ -200,14 +199,13 @@ def _requests(
 
 def _available(device: str) -> list[dict[str, Any]]:
     from archspec.compile import backends
-    from archspec.compile.device import resolve
+    from archspec.compile.calls import place_for
     from archspec.compile.job import lacks
     from archspec.compile.settings import Settings
 
-    place = resolve(device)
     rows = []
     for name, kind in sorted(backends.find_all().items()):
-        settings = Settings((3, 224, 224), device=place)
+        settings = Settings((3, 224, 224), device=place_for(kind, device))
         offered = kind.precisions.get(settings.device_kind, ())
         missing = lacks(kind, settings)
         row = {"name": name, "about": kind.about, "usable": not missing, "missing": missing}

@@ -25,8 +25,6 @@ MANY = 4
 """Images in a batch, from which on the concatenated tensor is dearer than more products."""
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "bf16"}
 """What OpenVINO computes in, where nothing is quantised."""
-CALIBRATION = 64
-"""Images from which the ranges of int8 are taken, at most."""
 
 
 class OpenVINO(Backend):
@@ -95,7 +93,7 @@ def _quantised(model: Any, job: Job) -> Any:
     """
     nncf: Any = importlib.import_module("nncf")
     size, images = job.settings.batch.opt, job.images_BCHW
-    count = max(min(CALIBRATION, len(images)) // size, 1)
+    count = max(len(images) // size, 1)
     batches = [
         images[torch.arange(start, start + size) % len(images)].numpy()
         for start in range(0, count * size, size)

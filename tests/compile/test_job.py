@@ -336,3 +336,22 @@ def test_what_is_shared_is_made_once(bench: Bench, monkeypatch: pytest.MonkeyPat
         assert bench.expected(precision, "cpu")[0].logits_NK.shape == (8, 4)
     assert calls == ["fp32", "bf16"]
     assert not bench.module.training
+
+
+@pytest.mark.parametrize(
+    ("backend", "asked", "here", "place"),
+    [
+        ("openvino", "auto", "cuda:0", "cpu"),  # it serves no GPU
+        ("onnx", "auto", "cuda:0", "cuda:0"),
+        ("onnx", "auto", "cpu", "cpu"),
+        ("tensorrt", "auto", "cpu", "cpu"),  # which check() then refuses
+        ("openvino", "cuda", "cuda:0", "cuda:0"),  # likewise
+    ],
+)
+def test_auto_is_a_device_that_the_backend_serves(
+    backend: str, asked: str, here: str, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from archspec.compile import backends, calls
+
+    monkeypatch.setattr(calls, "resolve", lambda _: here)
+    assert calls.place_for(backends.find(backend), asked) == place

@@ -88,3 +88,18 @@ def test_accuracy_counts_each_image_once(network: torch.nn.Module) -> None:
     settings = Settings((3, 32, 32), Batch(4, 4, 4))
     found = parity.accuracy(network, network, images_NCHW, labels_N, settings)
     assert found == {"eager fp32": 0.7, "artefact": 0.7, "images": 10}
+
+
+def test_every_image_is_looked_at_whatever_the_batch(network: torch.nn.Module) -> None:
+    seen: list[Tensor] = []
+
+    def runner(images_BCHW: Tensor) -> Tensor:
+        seen.append(images_BCHW)
+        return network(images_BCHW)
+
+    torch.manual_seed(3)
+    images_NCHW = torch.randn(parity.LOOKED_AT, 3, 32, 32)
+    expected = parity.expect(network, {"random": images_NCHW}, "fp32", "cpu")
+    assert parity.compare(runner, expected, (3,), "fp32", "cpu").passed
+    assert [len(images_BCHW) for images_BCHW in seen] == [3, 3, 3]
+    assert torch.equal(torch.cat(seen)[: parity.LOOKED_AT], images_NCHW)
