@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from archspec.clock import wall
 from benchmarks.registry import Benchmark, Device, Row
-from benchmarks.timing import Quartiles, wall
+from benchmarks.timing import Quartiles
 
 ROUNDS = 7
 SPEC = "specs/smlpnet_b.yaml"

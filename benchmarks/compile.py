@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import archspec
+from archspec.clock import Task, clock_for
 from archspec.compile import backends, parity
 from archspec.compile.backends.base import Backend, Job, Runner
 from archspec.compile.network import Network, inline
@@ -142,10 +143,10 @@ def timed(
     case: str, runners: dict[str, Runner], images_BCHW: Tensor, device: Device, batch: int
 ) -> list[Row]:
     """Images a second, how often as fast as eager each is, and ours against the plain module's."""
-    tasks: dict[str, timing.Task] = {
+    tasks: dict[str, Task] = {
         name: partial(runner, images_BCHW) for name, runner in runners.items()
     }
-    clock = timing.cuda if device == "cuda" else timing.wall
+    clock = clock_for(device)
     with torch.inference_mode():
         seconds = timing.interleave(tasks, ROUNDS[device][batch], warmup=3, clock=clock)
     rows = []

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import archspec
+from archspec.clock import clock_for
 from benchmarks import timing
 from benchmarks.environment import cores
 from benchmarks.plain import PlainSMLPNet, copy_weights
@@ -87,7 +88,7 @@ def _compare(case: str, built: nn.Module, plain: nn.Module, images: torch.Tensor
             network(images)
 
     tasks = {"built": partial(forward, built), "plain": partial(forward, plain)}
-    clock = timing.cuda if device == "cuda" else timing.wall
+    clock = clock_for(device)
     with torch.inference_mode():
         seconds = timing.interleave(tasks, ROUNDS[device], warmup=2, clock=clock)
     return [

@@ -7,8 +7,9 @@ import time
 import warnings
 from pathlib import Path
 
+from archspec.clock import Task
 from benchmarks.registry import Benchmark, Device, Row
-from benchmarks.timing import Quartiles, Task, interleave, rate
+from benchmarks.timing import Quartiles, interleave, rate
 
 DRAWN = 1_000_000
 TRIALS = 1_000

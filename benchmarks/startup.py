@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from archspec.clock import Task
 from benchmarks.registry import Benchmark, Device, Row
-from benchmarks.timing import Quartiles, Task, difference, interleave
+from benchmarks.timing import Quartiles, difference, interleave
 
 ROUNDS = 21
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Task = Callable[[], object]
-Clock = Callable[[Task], float]
-"""Runs a task and gives its seconds."""
+from archspec.clock import Clock, Task, wall
 
 
 @dataclass(frozen=True)
@@ -28,26 +25,6 @@ class Quartiles:
             return cls(values[0], values[0], values[0], 1)
         low, median, high = statistics.quantiles(values, n=4, method="inclusive")
         return cls(low, median, high, len(values))
-
-
-def wall(task: Task) -> float:
-    """Seconds by the clock on the wall."""
-    start = time.perf_counter()
-    task()
-    return time.perf_counter() - start
-
-
-def cuda(task: Task) -> float:
-    """Seconds between two events on the current CUDA stream."""
-    import torch
-
-    event: Any = torch.cuda.Event  # untyped
-    start, end = event(enable_timing=True), event(enable_timing=True)
-    start.record()
-    task()
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end)) / 1e3
 
 
 def interleave(

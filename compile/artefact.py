@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from archspec.compile import backends, manifest
 from archspec.compile.backends.base import Runner
 from archspec.compile.device import describe, resolve
-from archspec.compile.errors import CompileError, UnavailableError, UnfitError
+from archspec.compile.errors import CompileError, UnavailableError, UnfitError, first_line
 from archspec.compile.manifest import Manifest
 from archspec.compile.settings import Settings
 from archspec.errors import ArchspecError, brief
@@ -127,8 +128,9 @@ def _runner(
     except ArchspecError:
         raise
     except Exception as error:  # a runtime raises anything on files that it does not understand
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CompileError(f"{folder} cannot be loaded by {backend.name}: {reason}") from error
+        raise CompileError(
+            f"{folder} cannot be loaded by {backend.name}: {first_line(error)}"
+        ) from error
 
 
 def _notes(facts: Manifest, folder: Path, backend: type[backends.Backend]) -> list[str]:
@@ -142,8 +144,7 @@ def _notes(facts: Manifest, folder: Path, backend: type[backends.Backend]) -> li
 
 def settings_at(facts: Manifest, device: str) -> Settings:
     """How it was compiled, with the device where it is to run."""
-    made = facts.settings
-    return Settings(made.image, made.batch, made.precision, device, made.options)
+    return replace(facts.settings, device=device)
 
 
 def _backend(facts: Manifest, folder: Path) -> type[backends.Backend]:

@@ -9,13 +9,11 @@ from typing import Any
 from archspec.compile import backends
 from archspec.compile.artefact import Artefact, load
 from archspec.compile.device import resolve
-from archspec.compile.errors import CompileError
 from archspec.compile.job import Bench, Request, check, compile_network
-from archspec.compile.rewriting import find_all
+from archspec.compile.rewriting import check_names, find_all
 from archspec.compile.settings import Batch, Settings, as_precision
 from archspec.compile.speed import SECONDS
 from archspec.compile.subject import find
-from archspec.errors import brief, did_you_mean
 from archspec.spec import Spec
 
 FOLDER = Path("runs", "compiled")
@@ -102,16 +100,10 @@ def choose_rewrites(text: str) -> tuple[str, ...] | None:
     """
     if text == "auto":
         return None
-    known = find_all()
     if text in ("all", "none"):
-        return tuple(known) if text == "all" else ()
+        return tuple(find_all()) if text == "all" else ()
     names = tuple(part.strip() for part in text.split(","))
-    for name in names:
-        if name not in known:
-            raise CompileError(
-                f"there is no rewrite {brief(name)}",
-                hint=did_you_mean(name, [*known, "auto", "all", "none"]),
-            )
+    check_names(names, "auto", "all", "none")
     return names
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from archspec.compile import exported
-from archspec.compile.errors import CompileError
+from archspec.compile.errors import CompileError, first_line
 from archspec.compile.settings import Settings
 from archspec.program import Pointwise
 
@@ -183,11 +183,6 @@ def coverage(
 def gpu(settings: Settings) -> int:
     """The number of the GPU; 0 where there is none."""
     return torch.device(settings.device).index or 0
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _complex(program: ExportedProgram) -> str | None:

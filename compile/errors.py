@@ -5,6 +5,11 @@ from __future__ import annotations
 from archspec.errors import ArchspecError
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class CompileError(ArchspecError):
     """Something that cannot be compiled, or an artefact that cannot be used."""
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from archspec.compile import untrusted
-from archspec.compile.errors import CompileError
+from archspec.compile.errors import CompileError, first_line
 from archspec.compile.settings import Precision, Settings
 from archspec.program import Pointwise
 
@@ -77,9 +77,7 @@ def export(module: nn.Module, settings: Settings) -> ExportedProgram:
             warnings.simplefilter("ignore")
             return torch.export.export(module, (example(settings),), dynamic_shapes=dynamic)
     except Exception as error:
-        raise CompileError(
-            f"torch.export refuses the network: {str(error).strip().splitlines()[0]}"
-        ) from error
+        raise CompileError(f"torch.export refuses the network: {first_line(error)}") from error
 
 
 def save(program: ExportedProgram, path: Path) -> None:

@@ -11,15 +11,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from archspec.compile import exported, parity
 from archspec.compile.backends import onnx
 from archspec.compile.backends.base import Runner
-from archspec.compile.errors import CompileError, UnavailableError, UnfitError
+from archspec.compile.errors import CompileError, UnavailableError, UnfitError, first_line
 from archspec.compile.job import Bench
 from archspec.compile.settings import Batch, Settings
 from archspec.compile.subject import Subject
@@ -152,11 +152,7 @@ def _write(module: nn.Module, form: Format, settings: Settings, path: Path) -> N
     except (CompileError, OSError):
         raise
     except Exception as error:  # a full disk is a RuntimeError to PyTorch's writer
-        raise CompileError(f"cannot write {path.name}: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CompileError(f"cannot write {path.name}: {first_line(error)}") from error
 
 
 def _reader(
@@ -174,25 +170,13 @@ def _reader(
     try:
         checker.check_model(str(path), full_check=True)
     except Exception as error:
-        raise UnfitError(f"the ONNX file is not valid: {_line(error)}") from error
+        raise UnfitError(f"the ONNX file is not valid: {first_line(error)}") from error
     if not importlib.util.find_spec("onnxruntime"):
         return None, None
-    onnxruntime: Any = importlib.import_module("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = torch.get_num_threads()
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        return onnx.runner(path), "ONNX Runtime"
     except Exception as error:
-        raise UnfitError(f"ONNX Runtime refuses the ONNX file: {_line(error)}") from error
-
-    def run(images_BCHW: Tensor) -> Tensor:
-        (logits_BK,) = session.run(["logits"], {"images": images_BCHW.numpy()})
-        return torch.from_numpy(logits_BK)
-
-    return run, "ONNX Runtime"
+        raise UnfitError(f"ONNX Runtime refuses the ONNX file: {first_line(error)}") from error
 
 
 def _compare(

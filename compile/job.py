@@ -27,7 +27,7 @@ from archspec.compile.output import check as check_output
 from archspec.compile.output import filling
 from archspec.compile.pictures import CALIBRATION, Pictures, pictures, preprocessing
 from archspec.compile.rewriting import check_names, rewrite
-from archspec.compile.settings import Precision, Settings
+from archspec.compile.settings import Precision, Settings, full_batches
 from archspec.compile.subject import Subject
 from archspec.graph import Graph
 from archspec.search.train.outcomes import is_out_of_memory
@@ -343,4 +343,4 @@ def _time(
 
 def _images(bench: Bench, size: int) -> Tensor:
     images_NCHW = bench.pictures.images_NCHW
-    return images_NCHW[torch.arange(size) % len(images_NCHW)]
+    return images_NCHW[full_batches(len(images_NCHW), size)[0]]

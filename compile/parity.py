@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from archspec.compile.backends.base import Runner
 from archspec.compile.exported import DTYPES, FloatInterface
 from archspec.compile.manifest import Parity, ParityCase
-from archspec.compile.settings import Precision, Settings
+from archspec.compile.settings import Precision, Settings, full_batches
 
 LOOKED_AT = 8
 """Different images of each kind; larger batches repeat them."""
@@ -97,10 +97,8 @@ def compare(
     cases = []
     for case in expected:
         for size in sizes:
-            count = len(case.images_NCHW)
             found, exact = [], []
-            for start in range(0, count, size):  # every image is looked at, in full batches
-                index = torch.arange(start, start + size) % count
+            for index in full_batches(len(case.images_NCHW), size):  # every image is looked at
                 with torch.inference_mode():
                     found.append(runner(case.images_NCHW[index].to(device)).double().cpu())
                 exact.append(case.logits_NK[index])
@@ -142,9 +140,8 @@ def accuracy(
     count = len(images_NCHW)
     right = {"eager fp32": 0, "artefact": 0}
     with torch.inference_mode():
-        for start in range(0, count, size):
-            index = torch.arange(start, start + size) % count  # a fixed batch must be full
-            whole = min(size, count - start)
+        for number, index in enumerate(full_batches(count, size)):
+            whole = min(size, count - number * size)  # the others were counted already
             images_BCHW, labels_B = images_NCHW[index], labels_N[index][:whole]
             for name, run in (("eager fp32", network), ("artefact", runner)):
                 place = "cpu" if run is network else settings.device

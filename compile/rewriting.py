@@ -101,8 +101,11 @@ def rewrite(
                batch=batch, element_bytes=element_bytes)  # fmt: skip
 
 
-def check_names(names: Iterable[str]) -> None:
+def check_names(names: Iterable[str], *words: str) -> None:
     """Refuse names that no rewrite has.
+
+    Args:
+        words: what else could have been meant, for the hint.
 
     Raises:
         CompileError: at the first of them.
@@ -110,7 +113,9 @@ def check_names(names: Iterable[str]) -> None:
     known = find_all()
     for name in names:
         if name not in known:
-            raise CompileError(f"there is no rewrite {brief(name)}", hint=did_you_mean(name, known))
+            raise CompileError(
+                f"there is no rewrite {brief(name)}", hint=did_you_mean(name, [*known, *words])
+            )
 
 
 def run(

@@ -59,6 +59,12 @@ class Batch:
         return str(self.opt) if self.is_fixed else f"{self.min}:{self.opt}:{self.max}"
 
 
+def full_batches(count: int, size: int) -> list[list[int]]:
+    """Which of `count` images stand in each batch of `size`; the first fill up the last one."""
+    starts = range(0, count, size)
+    return [[(start + place) % count for place in range(size)] for start in starts]
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a network is compiled."""

@@ -12,12 +12,13 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from archspec.clock import clock_for
 from archspec.compile.backends.base import Runner
 from archspec.compile.manifest import Timing
 
@@ -50,21 +51,22 @@ def measure(
         peaks: what each needs of memory at this batch size, as `hold` found it.
         progress: told the share that is done.
     """
-    clock = _cuda if images_BCHW.device.type == "cuda" else _wall
+    clock = clock_for(images_BCHW.device.type)
+    tasks = {name: partial(runner, images_BCHW) for name, runner in runners.items()}
     with torch.inference_mode():
-        for runner in runners.values():
+        for task in tasks.values():
             start = time.perf_counter()
-            clock(runner, images_BCHW)
+            clock(task)
             while time.perf_counter() - start < WARM_UP:
-                clock(runner, images_BCHW)
+                clock(task)
         times: dict[str, list[float]] = {name: [] for name in runners}
-        names = list(runners)
+        names = list(tasks)
         start, rounds = time.perf_counter(), 0
         limit = seconds * len(names)
         while rounds < ROUNDS[0] or (time.perf_counter() - start < limit and rounds < ROUNDS[1]):
             turn = rounds % len(names)
             for name in names[turn:] + names[:turn]:
-                times[name].append(clock(runners[name], images_BCHW))
+                times[name].append(clock(tasks[name]))
             rounds += 1
             if progress is not None:
                 progress(min((time.perf_counter() - start) / limit, rounds / ROUNDS[0], 1.0))
@@ -86,22 +88,6 @@ def _timing(
         images_per_second=batch / median, ratio=middle, ratio_low=low, ratio_high=high,
         rounds=len(times), peak_memory=peak,
     )  # fmt: skip
-
-
-def _wall(runner: Runner, images_BCHW: Tensor) -> float:
-    start = time.perf_counter()
-    runner(images_BCHW)
-    return time.perf_counter() - start
-
-
-def _cuda(runner: Runner, images_BCHW: Tensor) -> float:
-    event: Any = torch.cuda.Event
-    start, end = event(enable_timing=True), event(enable_timing=True)
-    start.record()
-    runner(images_BCHW)
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end)) / 1e3
 
 
 def hold(

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "archspec"
 # From the bottom up. A module may import what stands in an earlier line, or in its own.
 LAYERS = [
     ["errors"],
-    ["files", "sizes", "source", "columns"],
+    ["clock", "files", "sizes", "source", "columns"],
     ["expr", "shape"],
     ["program"],
     ["ops"],

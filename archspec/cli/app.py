@@ -46,6 +46,7 @@ InputOption = Annotated[
     str | None,
     typer.Option("--input", "-i", metavar="CxHxW", help="Another input size, such as 3x256x256."),
 ]
+DeviceOption = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -65,9 +66,13 @@ def load_spec(name: str, sets: list[str] | None = None, image: str | None = None
     """The spec that a command was given, with `--input` and `--set` applied."""
     from archspec.spec import load
 
-    spec = load(name)
+    return overridden(load(name), sets, image)
+
+
+def overridden(spec: Any, sets: list[str] | None, image: str | None) -> Any:
+    """A spec with what `--input` and `--set` say instead."""
     if image is not None:
-        spec = spec.with_values(image_values(image), origin="--input")
+        spec = spec.with_values(_image(image), origin="--input")
     values = named_values(sets, "--set")
     return spec.with_values(values, origin="--set") if values else spec
 
@@ -88,8 +93,7 @@ def named_values(items: list[str] | None, option: str) -> dict[str, Any]:
     return values
 
 
-def image_values(text: str) -> dict[str, int]:
-    """What `--input CxHxW` overrides."""
+def _image(text: str) -> dict[str, int]:
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) != 3 or not all(re.fullmatch("0*[1-9][0-9]{0,17}", p) for p in parts):
         raise ArchspecError(
@@ -110,6 +114,11 @@ def busy(what: str) -> Iterator[None]:
 
     with Console(stderr=True).status(what):
         yield
+
+
+def tell(text: str) -> None:
+    """Say on stderr something that the user should know."""
+    typer.echo(f"note: {text}", err=True)
 
 
 def _load_commands() -> None:

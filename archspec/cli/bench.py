@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from archspec.cli.app import JsonOption, app, busy
-from archspec.cli.run import AllowUnfitOption, RunDeviceOption, tell
+from archspec.cli.app import JsonOption, app, busy, tell
+from archspec.cli.run import AllowUnfitOption, RunDeviceOption
 
 
 @app.command()

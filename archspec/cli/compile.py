@@ -14,6 +14,7 @@ import typer
 
 from archspec import catalog
 from archspec.cli.app import (
+    DeviceOption,
     InputOption,
     JsonOption,
     SetOption,
@@ -21,6 +22,7 @@ from archspec.cli.app import (
     busy,
     load_spec,
     named_values,
+    tell,
 )
 from archspec.errors import ArchspecError
 
@@ -81,9 +83,7 @@ def compile(  # noqa: A001 - the command's name
             "Default: runs/compiled/NAME-BACKEND-PRECISION-bBATCH.",
         ),
     ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
-    ] = "auto",
+    device: DeviceOption = "auto",
     rewrites: Annotated[
         str, typer.Option(metavar="auto|all|none|NAME,…", help="auto: those that pay.")
     ] = "auto",
@@ -119,10 +119,12 @@ def compile(  # noqa: A001 - the command's name
     codes: 1 an artefact is not exact enough (it is marked unfit), 2 wrong
     input, 3 a backend cannot be used here.
     """
+    from archspec.cli import tables_compile
+
     if list_:
         with busy("looking at the backends"):
             rows = _available(device)
-        _print(rows, json_, "show_backends")
+        _print(rows, json_, tables_compile.show_backends)
         return
     if explain and dry_run:
         raise ArchspecError("--explain and --dry-run are given: expected one of them")
@@ -142,7 +144,7 @@ def compile(  # noqa: A001 - the command's name
         for folder in places:
             check_output(folder)
     for note in subject.notes:
-        typer.echo(f"note: {note}", err=True)
+        tell(note)
     with busy("building the network"):
         bench = Bench.of(subject)
     if explain:
@@ -214,27 +216,24 @@ def _available(device: str) -> list[dict[str, Any]]:
 
 
 def _explain(bench: Bench, requests: list[Request], json_: bool) -> None:
+    from archspec.cli import tables_compile
     from archspec.compile.explain import explain
 
     rows = [explain(bench, request) for request in requests]
-    _print(rows, json_, "show_rewrites")
+    _print(rows, json_, tables_compile.show_rewrites)
 
 
 def _dry_run(bench: Bench, requests: list[Request], json_: bool) -> None:
+    from archspec.cli import tables_compile
     from archspec.compile.rewriting import rewrite
 
     rows, complete = [], True
     for request in requests:
         network = rewrite(bench.network, request.chosen).network
-        try:
-            coverage = request.backend.dry_run(network, request.settings)
-        except NotImplementedError:
-            raise ArchspecError(
-                f"the backend {request.backend.name!r} has no dry run", hint="tensorrt has one"
-            ) from None
+        coverage = request.backend.dry_run(network, request.settings)
         rows.append({"backend": request.backend.name} | coverage.to_dict())
         complete &= coverage.is_complete
-    _print(rows, json_, "show_coverage")
+    _print(rows, json_, tables_compile.show_coverage)
     if not complete:
         raise typer.Exit(1)
 
@@ -292,10 +291,10 @@ def steps(name: str) -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(f"{name}: {text} …")
 
 
-def _print(rows: list[dict[str, Any]], json_: bool, how: str) -> None:
+def _print(
+    rows: list[dict[str, Any]], json_: bool, show: Callable[[list[dict[str, Any]]], None]
+) -> None:
     if json_:
         typer.echo(json.dumps(rows, indent=2))
-        return
-    from archspec.cli import tables_compile
-
-    getattr(tables_compile, how)(rows)
+    else:
+        show(rows)

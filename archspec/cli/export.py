@@ -14,10 +14,9 @@ from archspec.cli.app import (
     SetOption,
     app,
     busy,
-    image_values,
-    named_values,
+    overridden,
+    tell,
 )
-from archspec.cli.run import tell
 
 if TYPE_CHECKING:
     from archspec.compile.exporting import Exported
@@ -86,11 +85,7 @@ def export(
     sizes = None if batch is None else Batch.parse(batch)
     check(form, sizes, output)
     subject = find(spec, weights=weights)
-    changed = subject.spec
-    if image is not None:
-        changed = changed.with_values(image_values(image), origin="--input")
-    if values := named_values(sets, "--set"):
-        changed = changed.with_values(values, origin="--set")
+    changed = overridden(subject.spec, sets, image)
     for note in subject.notes:
         tell(note)
     with busy("exporting"):

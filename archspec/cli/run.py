@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archspec.cli.app import JsonOption, app, busy
+from archspec.cli.app import JsonOption, app, busy, tell
 
 if TYPE_CHECKING:
     from archspec.compile.running import Classified
@@ -90,11 +90,6 @@ def run(
         typer.echo(f"error: and {len(broken) - LISTED} more (--json lists all)", err=True)
     if broken:
         raise typer.Exit(1)
-
-
-def tell(text: str) -> None:
-    """Something that the user should know."""
-    typer.echo(f"note: {text}", err=True)
 
 
 def _show(result: Classified) -> None:

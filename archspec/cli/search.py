@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archspec.cli.app import JsonOption, SetOption, app, load_spec
+from archspec.cli.app import DeviceOption, JsonOption, SetOption, app, load_spec
 from archspec.errors import ArchspecError
 
 search_app = typer.Typer(
@@ -107,9 +107,7 @@ def search(
     ] = None,
     storage: StorageOption = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0)] = 0,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
-    ] = "auto",
+    device: DeviceOption = "auto",
     precision: Annotated[
         str | None, typer.Option(metavar="P", help="fp32 or bf16. Default: bf16 on CUDA.")
     ] = None,

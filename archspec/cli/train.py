@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from archspec.cli.app import (
+    DeviceOption,
     JsonOption,
     SetOption,
     SpecArgument,
@@ -67,9 +68,7 @@ def train(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of weights and training.")] = 0,
-    device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
-    ] = "auto",
+    device: DeviceOption = "auto",
     sets: SetOption = None,
     weights: Annotated[
         Path | None,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from archspec.compile import exported
-from archspec.compile.backends.base import FUSED, Backend, Form, Job, Runner
+from archspec.compile.backends.base import TORCH_PRECISIONS, Backend, Form, Job, Runner, fused
 from archspec.compile.errors import CompileError
 from archspec.compile.settings import Precision, Settings
 
@@ -23,9 +23,7 @@ class AOTInductor(Backend):
 
     name: ClassVar[str] = "aoti"
     about: ClassVar[str] = "AOTInductor: machine code ahead of time"
-    precisions: ClassVar[Mapping[str, tuple[Precision, ...]]] = {
-        "cpu": ("fp32", "bf16", "fp16"), "cuda": ("fp32", "tf32", "bf16", "fp16"),
-    }  # fmt: skip
+    precisions: ClassVar[Mapping[str, tuple[Precision, ...]]] = TORCH_PRECISIONS
     files: ClassVar[tuple[str, ...]] = (PACKAGE,)
     is_bound: ClassVar[bool] = True
     runs_code: ClassVar[bool] = True
@@ -36,9 +34,7 @@ class AOTInductor(Backend):
 
     @classmethod
     def form(cls, settings: Settings) -> Form:
-        # oneDNN's float32 convolution is faster than its product, in lower precisions it is not
-        is_float = settings.device_kind == "cpu" and settings.precision == "fp32"
-        return Form(FUSED, "conv" if is_float else "linear")
+        return fused(settings)
 
     @classmethod
     def missing_to_run(cls, settings: Settings) -> list[str]:

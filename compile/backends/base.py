@@ -40,6 +40,12 @@ FUSED = (
 """And those that trade a large op for several small ones: they pay where small ops are fused."""
 
 
+TORCH_PRECISIONS: Mapping[str, tuple[Precision, ...]] = {
+    "cpu": ("fp32", "bf16", "fp16"), "cuda": ("fp32", "tf32", "bf16", "fp16"),
+}  # fmt: skip
+"""Of what PyTorch itself computes or compiles."""
+
+
 @dataclass(frozen=True)
 class Form:
     """The form in which a network is fastest with a backend, by measurement (`benchmarks/`)."""
@@ -47,6 +53,13 @@ class Form:
     rewrites: tuple[str, ...] = FOLDS
     pointwise: Pointwise = "conv"
     """What linear maps along the channels of a grid are lowered to."""
+
+
+def fused(settings: Settings) -> Form:
+    """The form for PyTorch's own compiler, which fuses small ops."""
+    # oneDNN's float32 convolution is faster than its product, in lower precisions it is not
+    is_float = settings.device_kind == "cpu" and settings.precision == "fp32"
+    return Form(FUSED, "conv" if is_float else "linear")
 
 
 class Coverage(Protocol):
@@ -129,8 +142,12 @@ class Backend:
 
     @classmethod
     def dry_run(cls, network: Network, settings: Settings) -> Coverage:
-        """Which operators it can take, without compiling; only some backends can say."""
-        raise NotImplementedError
+        """Which operators it can take, without compiling; only some backends can say.
+
+        Raises:
+            CompileError: this one cannot.
+        """
+        raise CompileError(f"the backend {cls.name!r} has no dry run", hint="tensorrt has one")
 
     @classmethod
     def compile(cls, job: Job) -> dict[str, Any]:

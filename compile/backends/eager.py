@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from archspec.compile import exported
-from archspec.compile.backends.base import Backend, Form, Job, Runner
+from archspec.compile.backends.base import TORCH_PRECISIONS, Backend, Form, Job, Runner
 from archspec.compile.settings import Precision, Settings
 
 PROGRAM = "model.pt2"
@@ -18,9 +18,7 @@ class Eager(Backend):
 
     name: ClassVar[str] = "eager"
     about: ClassVar[str] = "PyTorch, uncompiled: the reference"
-    precisions: ClassVar[Mapping[str, tuple[Precision, ...]]] = {
-        "cpu": ("fp32", "bf16", "fp16"), "cuda": ("fp32", "tf32", "bf16", "fp16"),
-    }  # fmt: skip
+    precisions: ClassVar[Mapping[str, tuple[Precision, ...]]] = TORCH_PRECISIONS
     files: ClassVar[tuple[str, ...]] = (PROGRAM,)
 
     @classmethod

@@ -10,21 +10,19 @@ import torch
 from torch import Tensor
 
 from archspec.compile import exported
-from archspec.compile.backends.base import FUSED, Backend, Form, Job, Runner
-from archspec.compile.settings import Precision, Settings
+from archspec.compile.backends.base import Form, Runner, fused
+from archspec.compile.backends.eager import PROGRAM, Eager
+from archspec.compile.settings import Settings
 
-PROGRAM = "model.pt2"
 
+class Inductor(Eager):
+    """Kept as `eager` keeps it; machine code is made in the process that runs it.
 
-class Inductor(Backend):
-    """Machine code is made in the process that runs it, from PyTorch's cache where it is there."""
+    What PyTorch's own cache has of it is not made again.
+    """
 
     name: ClassVar[str] = "inductor"
     about: ClassVar[str] = "torch.compile, when the artefact is loaded"
-    precisions: ClassVar[Mapping[str, tuple[Precision, ...]]] = {
-        "cpu": ("fp32", "bf16", "fp16"), "cuda": ("fp32", "tf32", "bf16", "fp16"),
-    }  # fmt: skip
-    files: ClassVar[tuple[str, ...]] = (PROGRAM,)
 
     @classmethod
     def missing(cls, settings: Settings) -> list[str]:
@@ -32,15 +30,7 @@ class Inductor(Backend):
 
     @classmethod
     def form(cls, settings: Settings) -> Form:
-        # oneDNN's float32 convolution is faster than its product, in lower precisions it is not
-        is_float = settings.device_kind == "cpu" and settings.precision == "fp32"
-        return Form(FUSED, "conv" if is_float else "linear")
-
-    @classmethod
-    def compile(cls, job: Job) -> dict[str, Any]:
-        module = exported.module_of(job.network, job.settings, cls.form(job.settings).pointwise)
-        exported.save(exported.export(module, job.settings), job.folder / PROGRAM)
-        return {}
+        return fused(settings)
 
     @classmethod
     def load(cls, folder: Path, settings: Settings, facts: Mapping[str, Any]) -> Runner:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from archspec.compile import exported
 from archspec.compile.backends.base import FOLDS, Backend, Form, Job, Runner
-from archspec.compile.errors import CompileError
+from archspec.compile.errors import CompileError, first_line
 from archspec.compile.settings import Precision, Settings
 
 MODEL = "model.onnx"
@@ -59,25 +59,33 @@ class Onnx(Backend):
 
     @classmethod
     def load(cls, folder: Path, settings: Settings, facts: Mapping[str, Any]) -> Runner:
-        onnxruntime: Any = importlib.import_module("onnxruntime")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        # its threads would go on looking for work, and keep others in this process from theirs
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+        path = folder / MODEL
         try:
-            session = onnxruntime.InferenceSession(
-                str(folder / MODEL), options, providers=[provider[settings.device_kind]]
-            )
+            return runner(path, settings.device_kind)
         except Exception as error:
-            raise CompileError(f"{folder / MODEL} cannot be loaded: {error}") from error
+            raise CompileError(f"{path} cannot be loaded: {error}") from error
 
-        def run(images_BCHW: Tensor) -> Tensor:
-            (logits_BK,) = session.run(None, {"images": images_BCHW.cpu().numpy()})
-            return torch.from_numpy(logits_BK).to(images_BCHW.device)
 
-        return run
+def runner(path: Path, device_kind: str = "cpu") -> Runner:
+    """An ONNX file with `images` in and `logits` out, in ONNX Runtime.
+
+    Raises:
+        Exception: whatever ONNX Runtime raises on a file that it does not take.
+    """
+    onnxruntime: Any = importlib.import_module("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    # its threads would go on looking for work, and keep others in this process from theirs
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device_kind]
+    session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+
+    def run(images_BCHW: Tensor) -> Tensor:
+        (logits_BK,) = session.run(["logits"], {"images": images_BCHW.cpu().numpy()})
+        return torch.from_numpy(logits_BK).to(images_BCHW.device)
+
+    return run
 
 
 def write(module: torch.nn.Module, settings: Settings, path: Path) -> None:
@@ -97,30 +105,11 @@ def write(module: torch.nn.Module, settings: Settings, path: Path) -> None:
                 dynamic_shapes=None if settings.batch.is_fixed else ({0: "batch"},),  # its name
                 verbose=False, optimize=True,
             )  # fmt: skip
-            _name_batch(made.model)
             made.save(str(path), external_data=size > LARGEST)
     except OSError:
         raise  # a full disk
     except Exception as error:
-        raise CompileError(
-            f"PyTorch's ONNX exporter refuses it: {str(error).strip().splitlines()[0]}"
-        ) from error
-
-
-def _name_batch(model: Any) -> None:
-    """Call the batch dimension `batch`, which torch.export has called `s77` or the like."""
-    ir: Any = importlib.import_module("onnx_ir")
-    (images,) = model.graph.inputs
-    given = images.shape[0]
-    if isinstance(given, int):
-        return
-    values = [images, *(value for node in model.graph for value in node.outputs)]
-    for value in values:
-        if value.shape is None:
-            continue
-        for place, size in enumerate(value.shape):
-            if size == given:
-                value.shape[place] = ir.SymbolicDim("batch")
+        raise CompileError(f"PyTorch's ONNX exporter refuses it: {first_line(error)}") from error
 
 
 @contextlib.contextmanager

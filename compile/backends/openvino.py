@@ -17,8 +17,8 @@ from torch import Tensor
 
 from archspec.compile import exported
 from archspec.compile.backends.base import FOLDS, Backend, Form, Job, Runner
-from archspec.compile.errors import CompileError
-from archspec.compile.settings import Precision, Settings
+from archspec.compile.errors import CompileError, first_line
+from archspec.compile.settings import Precision, Settings, full_batches
 
 MODEL = "model.xml"
 MANY = 4
@@ -58,8 +58,7 @@ class OpenVINO(Backend):
                 warnings.simplefilter("ignore")
                 model = openvino.convert_model(program)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise CompileError(f"OpenVINO cannot convert it: {reason}") from error
+            raise CompileError(f"OpenVINO cannot convert it: {first_line(error)}") from error
         if job.settings.precision == "int8":
             model = _quantised(model, job)
         openvino.save_model(model, str(job.folder / MODEL), compress_to_fp16=False)
@@ -76,8 +75,7 @@ class OpenVINO(Backend):
         try:
             compiled: Any = openvino.Core().compile_model(str(folder / MODEL), "CPU", options)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            raise CompileError(f"{folder / MODEL} cannot be loaded: {reason}") from error
+            raise CompileError(f"{folder / MODEL} cannot be loaded: {first_line(error)}") from error
 
         def run(images_BCHW: Tensor) -> Tensor:
             return torch.from_numpy(compiled(images_BCHW.numpy())[0].copy())
@@ -93,11 +91,8 @@ def _quantised(model: Any, job: Job) -> Any:
     """
     nncf: Any = importlib.import_module("nncf")
     size, images = job.settings.batch.opt, job.images_BCHW
-    count = max(len(images) // size, 1)
-    batches = [
-        images[torch.arange(start, start + size) % len(images)].numpy()
-        for start in range(0, count * size, size)
-    ]
+    count = max(len(images) // size, 1)  # batches of different images, if there are as many
+    batches = [images[index].numpy() for index in full_batches(len(images), size)[:count]]
     nncf.set_log_level(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -111,5 +106,4 @@ def _quantised(model: Any, job: Job) -> Any:
                 ),
             )  # fmt: skip
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CompileError(f"NNCF cannot quantise it: {reason}") from error
+        raise CompileError(f"NNCF cannot quantise it: {first_line(error)}") from error

@@ -27,7 +27,7 @@ from torch import Tensor
 from archspec.compile import dry_run, exported
 from archspec.compile.backends.base import Backend, Job, Runner
 from archspec.compile.cache import folder as cache_folder
-from archspec.compile.errors import CompileError, UnavailableError
+from archspec.compile.errors import CompileError, UnavailableError, first_line
 from archspec.compile.settings import Batch, Precision, Settings
 from archspec.errors import brief, did_you_mean
 
@@ -111,7 +111,7 @@ class TensorRT(Backend):
                 )  # fmt: skip
             except Exception as error:
                 # TensorRT logs what is wrong, and gives nothing
-                reason = said[-1] if said else dry_run.first_line(error)
+                reason = said[-1] if said else first_line(error)
                 raise CompileError(
                     f"TensorRT cannot build the engine: {reason}",
                     hint="'--dry-run' says what torch-tensorrt makes of the network",
@@ -136,7 +136,7 @@ class TensorRT(Backend):
                     reasons = [line for line in said.getvalue().splitlines() if line.strip()]
                     raise CompileError(
                         f"{path} cannot be loaded: "
-                        f"{reasons[-1].strip() if reasons else dry_run.first_line(error)}",
+                        f"{reasons[-1].strip() if reasons else first_line(error)}",
                         hint="an engine runs on the GPU model and TensorRT version that built it",
                     ) from error
         except ImportError as error:
@@ -166,7 +166,7 @@ def packages_missing() -> list[str]:
     try:
         tensorrt: Any = importlib.import_module("tensorrt")
     except Exception as error:  # noqa: BLE001 - a missing libnvinfer shows in several ways
-        return [f"TensorRT's libraries, which do not load: {dry_run.first_line(error)}"]
+        return [f"TensorRT's libraries, which do not load: {first_line(error)}"]
     version = str(tensorrt.__version__)
     if wanted is not None and ".".join(version.split(".")[:2]) != wanted:
         return [f"tensorrt {wanted}, which belongs to torch {short} (this is {version})"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Any
+from functools import partial
 
 import torch
 from torch import nn
 
+from archspec.clock import clock_for
 from archspec.search.train.device import open_fabric
 
 WARM_UP = 0.2
@@ -42,29 +43,13 @@ def latency(
     place = open_fabric(device, "fp32").device
     model.to(place).eval()
     images_BCHW = torch.rand(batch, *shape, generator=torch.Generator().manual_seed(0)).to(place)
-    measure = _on_cuda if place.type == "cuda" else _on_cpu
+    clock, task = clock_for(place.type), partial(model, images_BCHW)
     with torch.inference_mode():
         start = time.perf_counter()
-        measure(model, images_BCHW)  # allocations and choices of kernels
+        clock(task)  # allocations and choices of kernels
         while time.perf_counter() - start < WARM_UP * seconds:
-            measure(model, images_BCHW)
+            clock(task)
         times: list[float] = []
         while len(times) < FEWEST or time.perf_counter() - start < seconds:
-            times.append(measure(model, images_BCHW))
+            times.append(clock(task))
     return statistics.median(times)
-
-
-def _on_cpu(model: nn.Module, images_BCHW: torch.Tensor) -> float:
-    start = time.perf_counter()
-    model(images_BCHW)
-    return time.perf_counter() - start
-
-
-def _on_cuda(model: nn.Module, images_BCHW: torch.Tensor) -> float:
-    event: Any = torch.cuda.Event
-    start, end = event(enable_timing=True), event(enable_timing=True)
-    start.record()
-    model(images_BCHW)
-    end.record()
-    end.synchronize()
-    return float(start.elapsed_time(end)) / 1e3
