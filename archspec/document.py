@@ -114,7 +114,13 @@ class KeyMapping(_Strict):
     source: str | None = None
     """Where the checkpoint, or the code that made it, is published."""
     license: str | None = None
-    """The licence it is under."""
+    """The licence that the weights are under."""
+    url: str | None = Field(default=None, pattern=r"^https://\S+$", max_length=500)
+    """Where this network's own checkpoint can be downloaded."""
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")
+    """That file's SHA-256, or how it begins."""
+    top1: float | None = Field(default=None, gt=0, le=100)
+    """ImageNet-1k top-1 accuracy in percent of this checkpoint, where it is not the paper's."""
     inside: tuple[str, ...] = ()
     """Keys of the dictionary around the state dict, the first that is there is opened."""
     prefix: str = ""

@@ -2,8 +2,9 @@
 
 `NAME.npz` holds the float64 logits of a reference in eval mode, its parameter count and fvcore's
 FLOPs on it, and the name and shape of each entry of its state dict. The entries themselves are
-drawn again here, as a function of name and shape alone. Sources: microsoft/SPACH (sMLPNet),
-svip-lab/AS-MLP, houqb/VisionPermutator (vip_s7) and timm 1.0.31 (the rest), with torch 2.13.
+drawn again here, as a function of name and shape alone. `NAME.yaml` beside it says whose answer it
+is, which spec claims to be that network, and where fvcore counts the reference otherwise than ours.
+`record` writes both from a reference implementation that is at hand.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
+from fvcore.nn.flop_count import FlopCountAnalysis
+from torch import nn
+
+from archspec import expr
 
 FOLDER = Path(__file__).parent
 
@@ -47,6 +53,55 @@ def load(name: str) -> Golden:
             meta["params"],
             meta["fvcore_flops"],
         )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What `NAME.yaml` says."""
+
+    reference: str
+    spec: str
+    source: str
+    differences: dict[str, int]
+    """What fvcore counts on the reference and not on our module, by its reason."""
+
+
+def claims() -> dict[str, Claim]:
+    """All golden references, by name."""
+    return {path.stem: _claim(path) for path in sorted(FOLDER.glob("*.yaml"))}
+
+
+def _claim(path: Path) -> Claim:
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    given = document.pop("differences", {})
+    differences = {reason: int(expr.parse(str(count))({})) for reason, count in given.items()}
+    return Claim(path.stem, **document, differences=differences)
+
+
+def record(name: str, model: nn.Module, size: tuple[int, int] = (224, 224)) -> None:
+    """Write `NAME.npz`: what a reference implementation answers. `NAME.yaml` is left to its author.
+
+    Args:
+        model: gives logits, and has the names that public checkpoints have. Buffers other than
+            statistics (masks, index tables) keep their values, and a mapping has to ignore them.
+        size: height and width of the images.
+    """
+    model = model.double().eval()
+    learned = {key for key, _ in model.named_parameters()}
+    entries = model.state_dict()
+    shapes = {key: tuple(value.shape) for key, value in entries.items()}
+    for key, value in entries.items():
+        if key in learned or key.endswith(("running_mean", "running_var", "num_batches_tracked")):
+            value.copy_(torch.from_numpy(_draw(key, shapes[key])))
+    meta = {
+        "name": name, "shapes": shapes, "image_shape": (2, 3, *size),
+        "params": sum(p.numel() for p in model.parameters() if p.requires_grad),
+    }  # fmt: skip
+    images = Golden(**meta, logits=torch.empty(0), fvcore_flops=0).image()
+    with torch.no_grad():
+        logits = model(images).numpy()
+        meta["fvcore_flops"] = int(FlopCountAnalysis(model, images[:1]).total())
+    np.savez_compressed(FOLDER / f"{name}.npz", meta=json.dumps(meta), logits=logits)
 
 
 def _draw(key: str, shape: tuple[int, ...]) -> np.ndarray:
