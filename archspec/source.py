@@ -48,6 +48,9 @@ class Key(str):
         key.mark = mark
         return key
 
+    def __reduce__(self) -> tuple[type[Key], tuple[str, Mark]]:
+        return (Key, (str(self), self.mark))
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

@@ -24,7 +24,6 @@ from archspec.search.retries import EPOCHS, STOPPED, WORKER
 from archspec.search.samplers.base import distributions
 from archspec.search.samplers.history import OUTCOME
 from archspec.search.settings import Settings
-from archspec.search.storage import worker_at
 from archspec.spec import Spec
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ class Workshop:
     listener: Listener
     function: Function | None = None
     should_stop: Callable[[], bool] = field(default=lambda: False)
+    worker: str = ""
+    """What this process calls itself (`archspec.search.workers`)."""
 
     def trained_spec(self, spec: Spec) -> Spec:
         """A network at the size and with the classes that it is trained with."""
@@ -135,14 +136,22 @@ def suggest(trial: Trial, feasible: FeasibleSet) -> tuple[int, ...]:
 
 
 class Candidate:
-    """The objective that Optuna calls: one network, from its choices to its values."""
+    """The objective that Optuna calls: one network, from its choices to its values.
 
-    def __init__(self, workshop: Workshop) -> None:
+    Args:
+        chosen: called once the study knows which network a trial is about.
+    """
+
+    def __init__(self, workshop: Workshop, chosen: Callable[[], None] = lambda: None) -> None:
         self.workshop = workshop
+        self._chosen = chosen
+        self.number: int | None = None
+        """Of the trial that it was called for last."""
 
     def __call__(self, trial: Trial) -> float | tuple[float, ...]:
+        self.number = trial.number
         try:
-            trial.set_user_attr(WORKER, worker_at(self.workshop.folder))
+            trial.set_user_attr(WORKER, self.workshop.worker)
             return self._try(trial)
         except BaseException as error:
             if not isinstance(error, (*caught(), optuna.TrialPruned)):
@@ -154,6 +163,7 @@ class Candidate:
     def _try(self, trial: Trial) -> float | tuple[float, ...]:
         shop = self.workshop
         row = suggest(trial, shop.feasible)
+        self._chosen()
         figures = shop.feasible.figures(np.array([row]))
         spec = shop.feasible.space.spec_of(row)
         cost = {"flops": int(figures.flops[0]), "params": int(figures.params[0])}

@@ -8,6 +8,7 @@ import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
@@ -15,6 +16,7 @@ from optuna.storages import RDBStorage
 
 from archspec.errors import ArchspecError, Mark
 from archspec.search.errors import StudyError
+from archspec.search.patience import Patience, PatientStorage
 from archspec.search.retries import run_again
 
 HEARTBEAT = 30
@@ -138,11 +140,12 @@ def shown(url: str) -> str:
         return "--storage"
 
 
-def connect(url: str, *, shared: bool = False) -> RDBStorage:
+def connect(url: str, *, shared: bool = False, patience: Patience | None = None) -> PatientStorage:
     """A storage.
 
     Args:
         shared: whether several workers may be at it, who then notice when another one dies.
+        patience: with the database, once it has answered; none at all unless given.
 
     Raises:
         StudyError: it cannot be opened.
@@ -159,7 +162,7 @@ def connect(url: str, *, shared: bool = False) -> RDBStorage:
         try:
             if url.startswith(FILE) and not _is_database(Path(url.removeprefix(FILE))):
                 _make_file(Path(url.removeprefix(FILE)))
-            return _Storage(url, shared)
+            return _Storage(url, shared, patience or Patience(where))
         except sqlalchemy.exc.NoSuchModuleError:
             raise StudyError(
                 f"there is no kind of database {url.partition(':')[0]!r}", mark=Mark("--storage"),
@@ -182,13 +185,15 @@ def connect(url: str, *, shared: bool = False) -> RDBStorage:
 
 
 @contextlib.contextmanager
-def connected(url: str, *, shared: bool = False) -> Iterator[RDBStorage]:
+def connected(
+    url: str, *, shared: bool = False, patience: Patience | None = None
+) -> Iterator[PatientStorage]:
     """A storage whose connections are closed in the end; what it raises is one message.
 
     Raises:
         StudyError: it cannot be opened, or fails later.
     """
-    storage = connect(url, shared=shared)
+    storage = connect(url, shared=shared, patience=patience)
     with messages(shown(url)):
         try:
             yield storage
@@ -198,21 +203,46 @@ def connected(url: str, *, shared: bool = False) -> Iterator[RDBStorage]:
                 storage.engine.dispose()
 
 
-class _Storage(RDBStorage):
+class _Storage(PatientStorage):
     """A storage whose workers give signs of life where it is shared."""
 
-    def __init__(self, url: str, shared: bool) -> None:
+    def __init__(self, url: str, shared: bool, patience: Patience) -> None:
+        self.patience = Patience(patience.where)  # none, until it has answered once
         super().__init__(
             url,
+            engine_kwargs=_engine_arguments(url, shared),
             heartbeat_interval=HEARTBEAT if shared else None,
             grace_period=GRACE if shared else None,
             heartbeat_stale_trial_callback=run_again if shared else None,
         )
+        self.patience = patience
 
     def record_heartbeat(self, trial_id: int) -> None:
         # in a thread of its own, where nobody would catch it; the trial meets the same error
         with contextlib.suppress(*_storage_errors()):
             super().record_heartbeat(trial_id)
+
+
+def _engine_arguments(url: str, shared: bool) -> dict[str, Any]:
+    """So that a dead connection is noticed, and SQLite waits for other workers."""
+    from sqlalchemy.engine import make_url
+
+    kind = make_url(url).get_backend_name()
+    if kind == "sqlite":
+        return {"connect_args": {"timeout": _BUSY}} if shared else {}
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if kind == "postgresql":
+        options["connect_args"] = _LIVELY
+    return options
+
+
+_BUSY = 60
+"""Seconds that SQLite waits while another worker writes."""
+_LIVELY = {
+    "connect_timeout": 10, "keepalives": 1, "keepalives_idle": 10, "keepalives_interval": 5,
+    "keepalives_count": 3, "tcp_user_timeout": 30_000,
+}  # fmt: skip
+"""libpq's settings by which a connection whose other end is gone fails within half a minute."""
 
 
 def _is_database(path: Path) -> bool:

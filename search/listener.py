@@ -43,5 +43,10 @@ class Listener:
     def note(self, text: str) -> None:
         """Something that the user should know."""
 
+    def of_worker(self, worker: int, event: str, *given: Any) -> None:
+        """One of several workers tells one of the above; by default only what concerns all."""
+        if event in ("note", "ended"):
+            getattr(self, event)(*given)
+
     def won(self, record: Record) -> None:
         """The end: there is a winner."""

@@ -7,11 +7,11 @@ of its last epoch. All attempts at one network share a place: the number of the 
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
 
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -101,23 +101,24 @@ def run_again(study: Study, trial: FrozenTrial) -> None:
         RetryHeartbeatStaleTrialCallback()(study, trial)
 
 
-def recover(study: Study, names: Iterable[str], worker: str | None, grace: float) -> list[int]:
+def recover(
+    study: Study, names: Iterable[str], is_dead: Callable[[FrozenTrial], bool]
+) -> list[int]:
     """Queue again what was cut: trials whose process is gone, and those stopped in good order.
 
     Args:
         names: the parameters of a whole network; a trial that has not all of them is not run
             again, since its place will be asked for anew.
-        worker: of a study that others may work on too, the place whose trials are known to be
-            dead; None if all are.
-        grace: seconds after which a trial that never said where it runs is dead as well.
+        is_dead: whether the process of a trial that runs by the study's word is gone.
 
     Returns:
         The numbers of the trials that were queued.
     """
     names = list(names)
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
-        if worker is None or _is_dead(trial, worker, grace):
-            study.tell(trial.number, state=TrialState.FAIL)
+        if is_dead(trial):
+            with contextlib.suppress(ValueError, UpdateFinishedTrialError):  # another was faster
+                study.tell(trial.number, state=TrialState.FAIL)
     trials = study.get_trials(deepcopy=False)
     for attempts in cut_places(trials).values():
         if is_named(attempts[-1], names):
@@ -125,8 +126,7 @@ def recover(study: Study, names: Iterable[str], worker: str | None, grace: float
     return [trial.number for trial in study.get_trials(deepcopy=False)[len(trials) :]]
 
 
-def _is_dead(trial: FrozenTrial, worker: str, grace: float) -> bool:
-    if WORKER in trial.user_attrs:
-        return bool(trial.user_attrs[WORKER] == worker)
-    began = trial.datetime_start
-    return began is not None and datetime.now() - began > timedelta(seconds=grace)
+def in_flight(study: Study) -> int:
+    """Networks that are being tried now, or wait for it."""
+    open_ = study.get_trials(deepcopy=False, states=[TrialState.RUNNING, TrialState.WAITING])
+    return len({place_of(trial) for trial in open_})

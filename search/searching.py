@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archspec.errors import ArchspecError
 from archspec.search import defaults
 from archspec.search.budgets import Budget
-from archspec.search.errors import BudgetError, StudyError
+from archspec.search.errors import StudyError
 from archspec.search.feasibility import feasible
 from archspec.search.kept import WEIGHTS
 from archspec.search.listener import Listener
@@ -23,12 +23,12 @@ from archspec.search.space import Space
 from archspec.spec import Spec
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
     from optuna.study import Study
-    from optuna.trial import FrozenTrial
 
     from archspec.search.candidate import Workshop
     from archspec.search.data.images import Data
+    from archspec.search.patience import PatientStorage
+    from archspec.search.workers import Watch
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Outcome:
     weights: Path | None = None
     """Of the winner's whole training with a fresh seed, at the size and with the classes that it
     was trained with (`archspec.search.kept.Facts`, beside it); None if it had none."""
+    is_elsewhere: bool = False
+    """Whether another worker of the study is naming the winner."""
 
 
 def run(
@@ -64,6 +66,7 @@ def run(
     batch_size: int | None = None,
     precision: str | None = None,
     finalists: int = defaults.FINALISTS,
+    workers: int = 1,
     folder: str | Path = defaults.FOLDER,
     report: bool = True,
     listener: Listener | None = None,
@@ -97,6 +100,9 @@ def run(
         batch_size: images per step; by the size of the data if None.
         precision: `fp32` or `bf16`; bf16 on CUDA, else fp32, if None.
         finalists: how many of the best are trained again with fresh seeds.
+        workers: processes on this machine that try networks, one GPU each where there are several.
+            More may work at the same study elsewhere, by the same call with the same `storage` and
+            `study`.
         folder: where studies are kept.
         report: whether to write the page and its pictures at the end.
         listener: who is told how it goes.
@@ -115,19 +121,83 @@ def run(
         Interrupted: `should_stop` said so.
         ArchspecError: whatever else is wrong, before anything is trained.
     """
-    from archspec.search import preparing as prepare
+    from archspec.search.train.outcomes import Interrupted
+    from archspec.search.trying import try_networks
+
+    asked: dict[str, Any] = {
+        "space": space, "budget": budget, "objective": objective, "trials": trials,
+        "time_limit": time_limit, "data": data, "limit": limit, "study": study,
+        "storage": storage, "seed": seed, "device": device, "resolution": resolution,
+        "sampler": sampler, "epochs": epochs, "batch_size": batch_size, "precision": precision,
+        "finalists": finalists, "folder": folder,
+    }  # fmt: skip
+    ready = prepare(**asked, listener=listener, should_stop=should_stop)
+    with opened(ready, alone=storage is None) as bench:
+        plan = _planned(ready, bench, finalists, time_limit)
+        try:
+            if workers > 1:
+                from archspec.search import crew
+
+                threads = crew.threads_each(workers, ready.shop.settings.device)
+                crew.work({**asked, "study": ready.name, "threads": threads}, workers, plan,
+                          ready.shop.listener, should_stop)  # fmt: skip
+            else:
+                try_networks(bench, plan.trials, plan.time_limit)
+            return _finish(bench, plan, report)
+        except Interrupted:
+            raise _interrupted(bench.study, plan) from None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What was asked for, checked; nothing is begun."""
+
+    name: str
+    shop: Workshop
+    budget: Budget
+    given: object
+    """The budget as the caller gave it."""
+    url: str
+    trials: int
+
+
+def prepare(
+    space: Space | Spec | str | Path,
+    budget: Budget | Spec | str | Path | Sequence[str],
+    *,
+    objective: str | Function,
+    trials: int | None,
+    time_limit: float | None,
+    data: str | Path | Data | None,
+    limit: int | None,
+    study: str | None,
+    storage: str | None,
+    seed: int,
+    device: str,
+    resolution: int | None,
+    sampler: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    precision: str | None,
+    finalists: int,
+    folder: str | Path,
+    listener: Listener | None,
+    should_stop: Callable[[], bool],
+) -> Ready:
+    """Check everything that `run` takes, count the networks and read the data."""
+    from archspec.search import preparing
 
     hear = listener or Listener()
-    prepare.check_numbers(
+    preparing.check_numbers(
         trials=trials, finalists=finalists, seed=seed, time_limit=time_limit,
         resolution=resolution, limit=limit, epochs=epochs, batch_size=batch_size,
     )  # fmt: skip
-    goals, function = prepare.goals_of(objective)
-    chosen = prepare.sampler_of(sampler, goals)
+    goals, function = preparing.goals_of(objective)
+    chosen = preparing.sampler_of(sampler, goals)
     if study is not None:
         check_name(study)
     asked = space if isinstance(space, Space) else Space(space)
-    wanted = prepare.budget_of(budget)
+    wanted = preparing.budget_of(budget)
     hear.busy(f"counting the networks of {asked.name}")
     found = feasible(asked, wanted)
     found.check()
@@ -136,9 +206,11 @@ def run(
     _leave(should_stop)
 
     hear.busy("importing PyTorch")
+    from archspec import __version__
     from archspec.search import storage as store
     from archspec.search.candidate import Workshop
     from archspec.search.machine import machine
+    from archspec.search.workers import worker_at
 
     here = machine(device)
     # what is wrong with it is said before any image is read
@@ -146,7 +218,7 @@ def run(
     size, images = (asked.spec.input["height"], asked.spec.input["width"]), None
     if any(goal.needs in ("training", "scores") for goal in goals):
         hear.busy("reading the data")
-        size, images = prepare.images_for(asked, found, data, resolution, limit, hear)
+        size, images = preparing.images_for(asked, found, data, resolution, limit, hear)
     recipe = defaults.recipe(images, epochs=epochs, batch_size=batch_size, precision=precision)
     settings = Settings(
         space=asked.name,
@@ -160,51 +232,74 @@ def run(
         resolution=size,
         device=here.kind,
         recipe=recipe.model_dump(mode="json"),
+        version=__version__,
     )
     name = check_name(study or default_name(asked, wanted, settings))
     place = Path(folder) / name
     shop = Workshop(
         found, goals, settings, recipe, images, place, device, here.name, hear, function,
-        should_stop,
+        should_stop, worker_at(place),
     )  # fmt: skip
     _leave(should_stop)
-    url = store.url_of(storage, place)
     count = trials or defaults.trials(images, goals)
     if found.is_exact and found.count < count:
         hear.note(f"there are {found.count:,} networks inside the budget: all are tried")
         count = found.count
-    hear.busy("opening the study")
-    shared = storage is not None
-    with store.locked(place), store.quiet(), store.connected(url, shared=shared) as database:
-        return _go_on(
-            name, shop, database, wanted, budget, store.shown(url), shared, count, finalists,
-            time_limit, report,
-        )  # fmt: skip
+    return Ready(name, shop, wanted, budget, store.url_of(storage, place), count)
 
 
-def _go_on(
-    name: str,
-    shop: Workshop,
-    database: RDBStorage,
-    wanted: Budget,
-    given: object,
-    storage: str,
-    shared: bool,
-    trials: int,
-    finalists: int,
-    time_limit: float | None,
-    report: bool,
-) -> Outcome:
-    """The study from where it is to its end."""
+@dataclass(frozen=True)
+class Bench:
+    """A study that is open, and the process's place at it."""
+
+    study: Study
+    shop: Workshop
+    storage: PatientStorage
+    watch: Watch | None
+    """Where others may work at the study too."""
+
+
+@contextlib.contextmanager
+def opened(ready: Ready, *, alone: bool) -> Iterator[Bench]:
+    """Open the study and take a place at it.
+
+    Args:
+        alone: no other process may search in the study's folder meanwhile.
+
+    Raises:
+        StudyError: it is another study, or cannot be kept.
+    """
+    from archspec.search import storage as store
+    from archspec.search.patience import LIMIT, Patience
+    from archspec.search.workers import Watch, await_absence, placed
+
+    shop = ready.shop
+    shop.listener.busy("opening the study")
+    where = store.shown(ready.url)
+    patience = Patience(where, 0 if alone else LIMIT, shop.listener.note, shop.should_stop)
+    with contextlib.ExitStack() as stack:
+        if alone:
+            stack.enter_context(store.locked(shop.folder))
+            await_absence(shop.folder)
+        else:
+            shop = replace(shop, worker=stack.enter_context(placed(shop.folder)))
+        stack.enter_context(store.quiet())
+        storage = stack.enter_context(
+            store.connected(ready.url, shared=not alone, patience=patience)
+        )
+        watch = None if alone else Watch(shop.folder, shop.worker, store.GRACE)
+        yield Bench(_open(ready.name, storage, shop), shop, storage, watch)
+
+
+def _planned(ready: Ready, bench: Bench, finalists: int, time_limit: float | None) -> Plan:
+    """What is going to be done, worked out, kept and told."""
     from archspec.search import storage as store
     from archspec.search.planning import keep, plan_of
-    from archspec.search.retries import DEATHS, finished, lost, recover
-    from archspec.search.train.outcomes import Interrupted
+    from archspec.search.retries import DEATHS, finished, lost
+    from archspec.search.trying import recovered
 
-    study = _open(name, database, shop)
-    names = [dim.name for dim in shop.feasible.space.dims]
-    worker = store.worker_at(shop.folder)
-    again = recover(study, names, worker if shared else None, store.GRACE)
+    study, shop = bench.study, bench.shop
+    again = recovered(bench)
     done = finished(study)
     if done or again:
         shop.listener.resumed(done, len(again))
@@ -213,14 +308,10 @@ def _go_on(
             f"trial {place} is not tried again: its process was killed {DEATHS} times in a row "
             "without coming to the end of an epoch"
         )
-    plan = plan_of(shop, study, storage, trials, done, finalists, time_limit)
-    keep(study, plan, shop, wanted, given)
+    plan = plan_of(shop, study, store.shown(ready.url), ready.trials, done, finalists, time_limit)
+    keep(study, plan, shop, ready.budget, ready.given)
     shop.listener.planned(plan)
-    try:
-        _search(study, shop, plan)
-        return _finish(study, shop, plan, report)
-    except Interrupted:
-        raise _interrupted(study, plan) from None
+    return plan
 
 
 def _leave(should_stop: Callable[[], bool]) -> None:
@@ -231,7 +322,7 @@ def _leave(should_stop: Callable[[], bool]) -> None:
         raise Interrupted("interrupted before the search began")
 
 
-def _open(name: str, database: RDBStorage, shop: Workshop) -> Study:
+def _open(name: str, database: PatientStorage, shop: Workshop) -> Study:
     from optuna.pruners import BasePruner, NopPruner
 
     from archspec.search import storage as store
@@ -259,42 +350,6 @@ def _open(name: str, database: RDBStorage, shop: Workshop) -> Study:
     return study
 
 
-def _search(study: Study, shop: Workshop, plan: Plan) -> None:
-    """Try networks until there are enough, the time is up or the caller stops it.
-
-    Raises:
-        Interrupted: the caller stopped it.
-    """
-    from archspec.search.candidate import Candidate, caught
-    from archspec.search.choose import complete
-    from archspec.search.reading import trial_record
-    from archspec.search.retries import finished
-    from archspec.search.train.outcomes import Interrupted
-
-    began = time.monotonic()
-    direction = shop.objectives[0].direction
-
-    def is_over() -> bool:
-        late = plan.time_limit is not None and time.monotonic() - began >= plan.time_limit
-        return late or finished(study) >= plan.trials
-
-    def after(study: Study, trial: FrozenTrial) -> None:
-        shop.forget_trial(trial.params)
-        values = [t.values[0] for t in complete(study)]
-        best = (max if direction == "maximize" else min)(values) if values else None
-        shop.listener.ended(trial_record(trial), finished(study), best)
-        if shop.should_stop() or is_over():
-            study.stop()
-
-    if not is_over() and not shop.should_stop():
-        try:
-            study.optimize(Candidate(shop), n_trials=None, callbacks=[after], catch=caught())
-        except BudgetError as error:  # of the sampler, which knows of no further network
-            shop.listener.note(f"{error.message}; the search ends with those")
-    if shop.should_stop():
-        raise Interrupted("stopped between trials")
-
-
 def _interrupted(study: Study, plan: Plan) -> ArchspecError:
     from archspec.search.retries import finished
     from archspec.search.train.outcomes import Interrupted
@@ -306,29 +361,37 @@ def _interrupted(study: Study, plan: Plan) -> ArchspecError:
     )
 
 
-def _finish(study: Study, shop: Workshop, plan: Plan, report: bool) -> Outcome:
+def _finish(bench: Bench, plan: Plan, report: bool) -> Outcome:
     """Train the best again, name a winner, and write it and the report."""
     from archspec.search.choose import best, train_again
     from archspec.search.reading import faults, record
     from archspec.search.report import write_report
     from archspec.search.trained import forget, of_winner
+    from archspec.search.turns import Turn
     from archspec.search.winner import write_winner
 
-    if plan.finalists:
-        train_again(study, shop, best(study, shop.objectives, plan.finalists))
-    found = record(study)
-    fresh = of_winner(found, shop)
-    shop.forget_all()
-    if found.winner is None:
-        reasons = "".join(f"\n  {fault}" for fault in faults(study)[:3])
-        shop.listener.note(f"no trial came to its end{reasons}")
-    shop.listener.busy("checking the winner")
-    winner = write_winner(found, shop, fresh)
-    forget(shop)
-    page = None
-    if report:
-        shop.listener.busy("drawing the report")
-        page = write_report(found, shop.folder, winner)
-    shop.listener.won(found)
-    weights = None if fresh is None else shop.folder / WEIGHTS
-    return Outcome(found, winner, shop.folder, page, weights)
+    study, shop = bench.study, bench.shop
+    with contextlib.ExitStack() as stack:
+        if bench.watch is not None:
+            end = Turn(bench.storage, f"{study.study_name} end")
+            if not stack.enter_context(end.taken(patience=0)):
+                shop.listener.note("another worker trains the finalists and writes the winner")
+                return Outcome(record(study), None, shop.folder, None, is_elsewhere=True)
+        if plan.finalists:
+            train_again(study, shop, best(study, shop.objectives, plan.finalists))
+        found = record(study)
+        fresh = of_winner(found, shop)
+        shop.forget_all()
+        if found.winner is None:
+            reasons = "".join(f"\n  {fault}" for fault in faults(study)[:3])
+            shop.listener.note(f"no trial came to its end{reasons}")
+        shop.listener.busy("checking the winner")
+        winner = write_winner(found, shop, fresh)
+        forget(shop)
+        page = None
+        if report:
+            shop.listener.busy("drawing the report")
+            page = write_report(found, shop.folder, winner)
+        shop.listener.won(found)
+        weights = None if fresh is None else shop.folder / WEIGHTS
+        return Outcome(found, winner, shop.folder, page, weights)

@@ -31,6 +31,8 @@ class Settings(BaseModel):
     device: str
     recipe: dict[str, Any]
     """The whole recipe of one candidate's training."""
+    version: str
+    """Of archspec."""
 
     @property
     def digest(self) -> str:
@@ -43,6 +45,7 @@ _WORDS = {
     "objectives": "the objective", "sampler": "the sampler", "seed": "the seed",
     "data": "the data", "data_digest": "the data's images", "resolution": "the resolution",
     "device": "the device", "recipe": "how candidates are trained",
+    "version": "archspec's version",
 }  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,18 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FINALIST", "GRACE", "PLAN", "SETTINGS", "connect", "connected", "load_study", "locked",
-    "messages", "open_study", "quiet", "shown", "url_of", "worker_at",
+    "messages", "open_study", "quiet", "shown", "url_of",
 ]  # fmt: skip
 
 SETTINGS = "archspec:settings"
 PLAN = "archspec:plan"
 FINALIST = "archspec:finalist:"
 """Under which names a study keeps what is not Optuna's own."""
-
-
-def worker_at(folder: Path) -> str:
-    """What a process calls itself that searches in this folder: `locked` lets one at a time."""
-    return f"{platform.node()}:{folder.resolve()}"
 
 
 _UNFINISHED = re.compile(r"\.(.{1,40})-[a-z0-9_]{8}\.[a-z]+(-journal)?")

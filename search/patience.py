@@ -1,0 +1,167 @@
+"""A storage that outlasts its database's absence: what fails is tried again, ever less often.
+
+Optuna's workers end when a database is restarted. Here every call that fails for want of a
+connection is made again until the database answers, or for as long as patience lasts.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+
+LIMIT = 600.0
+"""Seconds after which a database that does not answer is given up."""
+_FIRST, _LONGEST = 0.25, 15.0
+"""Seconds between two tries: the first, and the longest."""
+
+
+@dataclass
+class Patience:
+    """How long a worker waits for its database, and whom it tells."""
+
+    where: str = "the database"
+    """What messages call it; never with a password."""
+    limit: float = 0.0
+    note: Callable[[str], None] = field(default=lambda text: None)
+    should_stop: Callable[[], bool] = field(default=lambda: False)
+    back: float | None = None
+    """When the database came back last (time.monotonic); None if it never was away."""
+    _inside: threading.local = field(default_factory=threading.local)
+
+    def call(
+        self, storage: RDBStorage, method: Callable[..., Any], *args: Any, **given: Any
+    ) -> Any:
+        """Call a storage's method until the database has answered.
+
+        Raises:
+            Exception: what the method raises, if that is no lost connection, or patience is over.
+        """
+        if getattr(self._inside, "call", False):  # the outermost call is the one made again
+            return method(storage, *args, **given)
+        self._inside.call = True
+        try:
+            return self._outlast(storage, method, args, given)
+        finally:
+            self._inside.call = False
+
+    def _outlast(
+        self,
+        storage: RDBStorage,
+        method: Callable[..., Any],
+        args: tuple[Any, ...],
+        given: dict[str, Any],
+    ) -> Any:
+        began: float | None = None
+        for wait in _waits():
+            try:
+                result = method(storage, *args, **given)
+            except UpdateFinishedTrialError:
+                if began is None or not _is_done(storage, method, args, given):
+                    raise
+                result = True  # the answer to an earlier try was lost, and what it asked for is so
+            except Exception as error:
+                now = time.monotonic()
+                if not is_away(error) or self.should_stop():
+                    raise
+                if began is None:
+                    began = now
+                if now - began >= self.limit:
+                    raise
+                if wait > _LONGEST / 2 and not self._told:
+                    self._told = True
+                    self.note(
+                        f"{self.where} does not answer; trying again for up to {self.limit:.0f} s"
+                    )
+                self._wait(wait)
+                storage.remove_session()
+                storage.engine.dispose()  # its other connections are as dead
+            else:
+                self._answered(began)
+                return result
+        raise AssertionError("the waits never end")
+
+    _told: bool = False
+
+    def _answered(self, began: float | None) -> None:
+        if began is not None:
+            self.back = time.monotonic()
+            if self._told:
+                self._told = False
+                self.note(f"{self.where} answers again, after {self.back - began:.0f} s")
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self.should_stop():
+            time.sleep(min(left, 0.5))
+
+
+def _waits() -> Iterator[float]:
+    """Seconds to wait after each try; drawn, so that many workers do not come back at once."""
+    wait = _FIRST
+    while True:
+        yield wait * random.uniform(0.75, 1.25)  # noqa: S311 - nothing secret
+        wait = min(2 * wait, _LONGEST)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the connection to a database was lost or refused; also SQLite's lock by another."""
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DBAPIError):
+            text = str(cause.orig).lower()
+            if type(cause.orig).__module__ == "sqlite3":
+                return "locked" in text
+            return cause.connection_invalidated or isinstance(
+                cause, OperationalError | InterfaceError
+            )
+        cause = cause.__cause__
+    return False
+
+
+def _is_done(
+    storage: RDBStorage, method: Callable[..., Any], args: tuple[Any, ...], given: dict[str, Any]
+) -> bool:
+    """Whether a trial is in the state that a call was to bring it to."""
+    if method.__name__ != "set_trial_state_values":
+        return False
+    wanted = inspect.signature(method).bind(storage, *args, **given).arguments
+    trial = storage.get_trial(wanted["trial_id"])
+    values = wanted.get("values")
+    return bool(
+        trial.state == wanted["state"]
+        and (values is None or list(values) == list(trial.values or ()))
+    )
+
+
+_ONCE = ("record_heartbeat", "remove_session")
+"""Not made again: the next sign of life comes soon, and closing needs no connection."""
+
+
+class PatientStorage(RDBStorage):
+    """Optuna's storage with patience; its own methods are as they are."""
+
+    patience: Patience
+
+
+def _patient(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(self: PatientStorage, *args: Any, **given: Any) -> Any:
+        return self.patience.call(self, method, *args, **given)
+
+    return call
+
+
+for _name, _method in vars(RDBStorage).items():
+    if inspect.isfunction(_method) and not _name.startswith("__") and _name not in _ONCE:
+        setattr(PatientStorage, _name, _patient(_method))

@@ -1,0 +1,122 @@
+"""One process's share of a study: networks are chosen and tried until there are enough."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from archspec.search import database
+from archspec.search.candidate import Candidate, caught
+from archspec.search.choose import complete
+from archspec.search.errors import BudgetError
+from archspec.search.reading import trial_record
+from archspec.search.retries import finished, in_flight, is_cut, recover
+from archspec.search.train.outcomes import Interrupted
+from archspec.search.turns import Turn
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+    from archspec.search.searching import Bench
+
+POLL = 1.0
+"""Seconds between two looks at what the other workers do."""
+
+
+def recovered(bench: Bench) -> list[int]:
+    """Queue again what was cut; the numbers of the trials that were queued."""
+    with _turn(bench).taken():
+        return _recovered(bench)
+
+
+def _recovered(bench: Bench) -> list[int]:
+    names = [dim.name for dim in bench.shop.feasible.space.dims]
+    watch = bench.watch
+    return recover(bench.study, names, (lambda trial: True) if watch is None else watch.is_dead)
+
+
+def _turn(bench: Bench) -> Turn:
+    return Turn(None if bench.watch is None else bench.storage, bench.study.study_name)
+
+
+def try_networks(bench: Bench, trials: int, time_limit: float | None) -> None:
+    """Try networks until there are enough, the time is up or the caller stops it.
+
+    Where there are other workers, each chooses in its turn: so none chooses what another one has,
+    and there are never more networks than were asked for.
+
+    Args:
+        trials: how many there are to be in the end, whoever tried them.
+        time_limit: seconds after which none is begun.
+
+    Raises:
+        Interrupted: the caller stopped it.
+    """
+    share, began, should_stop = _Share(bench, trials), time.monotonic(), bench.shop.should_stop
+    while not should_stop() and finished(bench.study) < trials:
+        if time_limit is not None and time.monotonic() - began >= time_limit:
+            break
+        try:
+            if not share.try_one():
+                time.sleep(POLL)
+        except BudgetError as error:  # of the sampler, which knows of no further network
+            bench.shop.listener.note(f"{error.message}; the search ends with those")
+            break
+    if should_stop():
+        raise Interrupted("stopped between trials")
+
+
+class _Share:
+    """What this process does of a study."""
+
+    def __init__(self, bench: Bench, trials: int) -> None:
+        self._bench, self._trials = bench, trials
+        self._turn = _turn(bench)
+        self._direction = bench.shop.objectives[0].direction
+
+    def try_one(self) -> bool:
+        """Try a network, unless those that are being tried now are enough."""
+        study, shop = self._bench.study, self._bench.shop
+        if self._is_too_early():
+            return False
+        with self._turn.taken():
+            if self._bench.watch is not None:
+                _recovered(self._bench)
+                waiting = study.get_trials(deepcopy=False, states=[TrialState.WAITING])
+                if not waiting and finished(study) + in_flight(study) >= self._trials:
+                    return False
+            candidate = Candidate(shop, chosen=self._turn.give)
+            try:
+                study.optimize(candidate, n_trials=1, callbacks=[self._after], catch=caught())
+            except (UpdateFinishedTrialError, ValueError):
+                # ValueError: Optuna's "Cannot tell a FAIL trial."
+                if not self._was_taken_over(candidate.number):
+                    raise
+                shop.listener.note(
+                    f"trial {candidate.number} was taken over by another worker, since this one "
+                    "gave no sign of life"
+                )
+        return True
+
+    def _is_too_early(self) -> bool:
+        """Whether the database has only just come back: other workers have not said yet that they
+        are alive, and would be taken for dead."""
+        back = self._bench.storage.patience.back
+        return back is not None and time.monotonic() - back < database.HEARTBEAT
+
+    def _was_taken_over(self, number: int | None) -> bool:
+        if self._bench.watch is None or number is None:
+            return False
+        trial = self._bench.study.get_trials(deepcopy=False)[number]
+        return is_cut(trial)
+
+    def _after(self, study: Study, trial: FrozenTrial) -> None:
+        shop = self._bench.shop
+        shop.forget_trial(trial.params)
+        values = [t.values[0] for t in complete(study)]
+        best = (max if self._direction == "maximize" else min)(values) if values else None
+        shop.listener.ended(trial_record(trial), finished(study), best)
