@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import secrets
 import sqlite3
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -162,7 +164,7 @@ def connect(url: str, *, shared: bool = False, patience: Patience | None = None)
         try:
             if url.startswith(FILE) and not _is_database(Path(url.removeprefix(FILE))):
                 _make_file(Path(url.removeprefix(FILE)))
-            return _Storage(url, shared, patience or Patience(where))
+            return _opened(url, shared, patience or Patience(where))
         except sqlalchemy.exc.NoSuchModuleError:
             raise StudyError(
                 f"there is no kind of database {url.partition(':')[0]!r}", mark=Mark("--storage"),
@@ -182,6 +184,20 @@ def connect(url: str, *, shared: bool = False, patience: Patience | None = None)
             ) from None  # fmt: skip
         except (ValueError, RuntimeError) as error:  # RuntimeError: of another version of Optuna
             raise StudyError(str(error).splitlines()[0], mark=mark) from None
+
+
+def _opened(url: str, shared: bool, patience: Patience) -> PatientStorage:
+    """A storage, with its tables; other workers may be making them at this very moment."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for wait in (0.1, 0.3, 1.0, 3.0):
+        try:
+            return _Storage(url, shared, patience)
+        except SQLAlchemyError as error:
+            if not any(word in str(error) for word in ("already exists", "duplicate key")):
+                raise
+        time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311 - nothing secret
+    return _Storage(url, shared, patience)
 
 
 @contextlib.contextmanager

@@ -375,7 +375,6 @@ def _finish(bench: Bench, plan: Plan, report: bool) -> Outcome:
         if bench.watch is not None:
             end = Turn(bench.storage, f"{study.study_name} end")
             if not stack.enter_context(end.taken(patience=0)):
-                shop.listener.note("another worker trains the finalists and writes the winner")
                 return Outcome(record(study), None, shop.folder, None, is_elsewhere=True)
         if plan.finalists:
             train_again(study, shop, best(study, shop.objectives, plan.finalists))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from archspec.search.plan import Plan
     from archspec.search.record import TrialRecord
 
+_CHOOSING = "choosing the next network"
 STOPPING = "stopping after this step; Ctrl-C again stops at once"
 
 
@@ -40,11 +41,8 @@ class Display(Listener):
         self._plan: Plan | None = None
         self._pace = Pace()
         self._best: float | None = None
-        self._doing = ""
-        self._epoch = (0, 0.0)
-        self._steps = (0, 0)
-        self.is_training = False
-        """Whether a question whether to stop is about to be asked, at the next step."""
+        self._own = Doing()
+        self._workers: dict[int, Doing] = {}
         self.is_stopping = False
         self._live = Live(
             console=self._console, get_renderable=self._now, transient=True, refresh_per_second=5,
@@ -64,6 +62,12 @@ class Display(Listener):
         if self._live is not None:
             self._live.stop()
 
+    @property
+    def is_training(self) -> bool:
+        """Whether a question whether to stop is about to be asked: at the next step, or by those
+        who look after workers."""
+        return self._own.is_training or bool(self._workers)
+
     def stopping(self) -> None:
         """Say that Ctrl-C was understood. Called by a signal's handler: it may not print."""
         self.is_stopping = True
@@ -73,8 +77,8 @@ class Display(Listener):
     # -- what is heard -----------------------------------------------------------------------------
 
     def busy(self, what: str) -> None:
-        self.is_training = False
-        self._doing, self._epoch, self._steps = what, (0, 0.0), (0, 0)
+        self._workers = {}
+        self._own.busy(what)
 
     def note(self, text: str) -> None:
         self._console.print(text)
@@ -94,15 +98,23 @@ class Display(Listener):
             self._console.print(plan_table(plan))
 
     def began(self, number: int, choices: Mapping[str, Any], cost: Mapping[str, int]) -> None:
-        from archspec.cli.tables import giga
-
-        self._begin(f"trial {number}, {giga(cost['flops'])} FLOPs")
+        self._own.began(number, choices, cost)
 
     def step(self, step: int, steps: int) -> None:
-        self._steps = (step, steps)
+        self._own.step(step, steps)
 
     def epoch(self, number: int, epoch: int, accuracy: float) -> None:
-        self._epoch, self._steps = (epoch, accuracy), (0, 0)
+        self._own.epoch(number, epoch, accuracy)
+
+    def of_worker(self, worker: int, event: str, *given: Any) -> None:
+        doing = self._workers.setdefault(worker, Doing())
+        if event in ("busy", "began", "step", "epoch"):
+            getattr(doing, event)(*given)
+        elif event == "note":
+            self.note(f"worker {worker}: {given[0]}")
+        elif event == "ended":
+            doing.busy(_CHOOSING)
+            self.ended(*given)
 
     def ended(self, trial: TrialRecord, finished: int, best: float | None) -> None:
         from archspec.cli.tables_search import trial_line
@@ -110,22 +122,19 @@ class Display(Listener):
         assert self._plan is not None
         self._pace.ended(trial, finished)
         self._best = best
-        self._doing = "choosing the next network"
+        self._own.busy(_CHOOSING)
         self._line(trial_line(trial, self._plan.settings.objectives))
 
     def finalist(self, number: int, place: int, places: int, seed: int) -> None:
         self._pace.finalist(place, places)
-        self._begin(f"finalist {place} of {places} (trial {number}, fresh seed {seed})")
+        self._workers = {}
+        self._own.begin(f"finalist {place} of {places} (trial {number}, fresh seed {seed})")
 
     def finalist_ended(self, number: int, seed: int, accuracy: float | None) -> None:
         shown = "failed" if accuracy is None else f"{accuracy:.1%}"
         self._line(f"trial {number:>4}  again with seed {seed}: {shown}")
 
     # -- how it looks ------------------------------------------------------------------------------
-
-    def _begin(self, what: str) -> None:
-        self._doing, self._epoch, self._steps = what, (0, 0.0), (0, 0)
-        self.is_training = True
 
     def _line(self, text: str) -> None:
         """One line, cut at the edge of a terminal."""
@@ -137,28 +146,21 @@ class Display(Listener):
         from rich.table import Table
         from rich.text import Text
 
-        row = Table.grid(padding=(0, 1))
-        row.add_column(width=1)
-        row.add_column(no_wrap=True, overflow="ellipsis")
-        row.add_row(self._spinner, Text(self._what()))
-        lines: list[Any] = [row]
+        rows = Table.grid(padding=(0, 1))
+        rows.add_column(width=1)
+        rows.add_column(no_wrap=True, overflow="ellipsis")
+        epochs = 0 if self._plan is None else self._plan.epochs
+        for number, doing in sorted(self._workers.items()):
+            text = f"worker {number}  {doing.text(epochs)}"
+            rows.add_row(self._spinner if number == min(self._workers) else "", Text(text))
+        if not self._workers:
+            rows.add_row(self._spinner, Text(self._own.text(epochs)))
+        if self.is_stopping:
+            rows.add_row("", Text(STOPPING))
+        lines: list[Any] = [rows]
         if self._plan is not None:
             lines.append(Text(self._summary(), style="dim", no_wrap=True, overflow="ellipsis"))
         return Group(*lines)
-
-    def _what(self) -> str:
-        """`trial 3, 795 K FLOPs · epoch 2 of 4, step 12 of 45 · 88.1% before`."""
-        parts = [self._doing]
-        if self.is_training and self._plan is not None:
-            step, steps = self._steps
-            epoch, accuracy = self._epoch
-            if step:
-                parts.append(f"epoch {epoch + 1} of {self._plan.epochs}, step {step} of {steps}")
-            if epoch:
-                parts.append(f"{accuracy:.1%} after epoch {epoch}")
-        if self.is_stopping:
-            parts.insert(0, STOPPING)
-        return " · ".join(parts)
 
     def _summary(self) -> str:
         """`3 of 12 trials · best accuracy 94.4% · 120 trials/h · 4 min left`."""
@@ -174,6 +176,48 @@ class Display(Listener):
         if (left := self._pace.left()) is not None:
             parts.append(f"about {duration(left)} left")
         return "  " + " · ".join(parts)
+
+
+class Doing:
+    """What one process does now."""
+
+    def __init__(self) -> None:
+        self.busy("")
+
+    def busy(self, what: str) -> None:
+        self.begin(what)
+        self.is_training = False
+
+    def begin(self, what: str) -> None:
+        self._what, self._epoch, self._steps = what, (0, 0.0), (0, 0)
+        self.is_training = True
+
+    def began(self, number: int, choices: Mapping[str, Any], cost: Mapping[str, int]) -> None:
+        from archspec.cli.tables import giga
+
+        self.begin(f"trial {number}, {giga(cost['flops'])} FLOPs")
+
+    def step(self, step: int, steps: int) -> None:
+        self._steps = (step, steps)
+
+    def epoch(self, number: int, epoch: int, accuracy: float) -> None:
+        self._epoch, self._steps = (epoch, accuracy), (0, 0)
+
+    def text(self, epochs: int) -> str:
+        """`trial 3, 795 K FLOPs · epoch 2 of 4, step 12 of 45 · 88.1% after epoch 1`.
+
+        Args:
+            epochs: of a whole training; 0 while that is not known.
+        """
+        parts = [self._what]
+        if self.is_training and epochs:
+            step, steps = self._steps
+            epoch, accuracy = self._epoch
+            if step:
+                parts.append(f"epoch {epoch + 1} of {epochs}, step {step} of {steps}")
+            if epoch:
+                parts.append(f"{accuracy:.1%} after epoch {epoch}")
+        return " · ".join(parts)
 
 
 class Pace:

@@ -99,6 +99,16 @@ def search(
     finalists: Annotated[
         int, typer.Option(metavar="N", min=0, help="Best ones to train again with fresh seeds.")
     ] = 5,
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Processes on this machine that try networks, one GPU each where there are "
+            "several. More may join from elsewhere: the same command with the same --storage and "
+            "--study.",
+        ),
+    ] = 1,
     study: Annotated[
         str | None,
         typer.Option(
@@ -139,8 +149,8 @@ def search(
                 chosen, budget, objective=objective, trials=trials, time_limit=seconds,
                 data=data, limit=limit, study=study, storage=storage, seed=seed, device=device,
                 resolution=resolution, sampler=sampler, epochs=epochs, batch_size=batch_size,
-                precision=precision, finalists=finalists, folder=folder, listener=display,
-                should_stop=should_stop,
+                precision=precision, finalists=finalists, workers=workers, folder=folder,
+                listener=display, should_stop=should_stop,
             )  # fmt: skip
     except (Interrupted, KeyboardInterrupt) as stop:
         typer.echo(str(stop) or "interrupted; the same command goes on", err=True)
@@ -158,7 +168,7 @@ def search(
         from archspec.cli import tables_search
 
         tables_search.show_outcome(outcome)
-    if outcome.winner is None:
+    if outcome.winner is None and not outcome.is_elsewhere:
         raise typer.Exit(1)
 
 

@@ -187,7 +187,9 @@ def show_outcome(outcome: Outcome) -> None:
     record = outcome.record
     show_trials(record)
     out = console()
-    if outcome.winner is None or record.winner is None:
+    if outcome.is_elsewhere:
+        out.print("All trials are done. Another worker trains the finalists and writes the winner.")
+    elif outcome.winner is None or record.winner is None:
         out.print("There is no winner: no trial came to its end.")
     else:
         path = outcome.folder / "winner.yaml"
