@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test setup check bench clean
+.PHONY: demo test setup check bench audit clean
 
 # Build a network, search one for small images, compile the winner, let it read a digit. What is done
 # already is not done again. A second thread gains nothing with such small networks, and on a busy
@@ -33,6 +33,16 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	# apart, and without what it needs to run: tests ask it which operators TensorRT converts
 	-$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/torch_tensorrt torch-tensorrt==2.13.0
 	touch $@
+
+# Known vulnerabilities of what is installed, by the registry's own list; not a part of `make test`,
+# which needs no network. The tool stands apart from what it looks at.
+audit: setup
+	@$(PYTHON) -m venv $(VENV)/audit
+	-@$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@rm -f $(VENV)/audit.json
+	-@$(VENV)/audit/bin/pip-audit --path $(VENV)/lib/python3*/site-packages --skip-editable \
+	  --progress-spinner off --format json --output $(VENV)/audit.json > /dev/null 2>&1
+	@$(BIN)/python scripts/audit.py $(VENV)/audit.json
 
 bench: setup
 	$(BIN)/python -m benchmarks

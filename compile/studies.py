@@ -16,9 +16,9 @@ _START = "'archspec search --budget 5GFLOPs' finds a network, or name one: archs
 
 def study_folder(name: str, runs: Path) -> Path:
     """The folder of a study, by its name or as it is."""
-    for folder in (runs / name, Path(name)) if "/" in name else (runs / name,):
-        if is_search(folder):
-            return folder
+    folder = Path(name) if "/" in name else runs / name
+    if name not in (".", "..") and is_search(folder):  # a name does not lead out of the runs
+        return folder
     known = _searches(runs)
     if not known:
         raise CompileError(f"there is no study {brief(name)}: no search in {runs}", hint=_START)

@@ -20,7 +20,7 @@ from archspec.search.errors import BudgetError, SpaceError
 from archspec.search.feasibility import FeasibleSet
 from archspec.search.listener import Listener
 from archspec.search.objectives import Function, Objective
-from archspec.search.retries import EPOCHS, STOPPED, WORKER
+from archspec.search.retries import DEVICE, EPOCHS, STOPPED, WORKER
 from archspec.search.samplers.base import distributions
 from archspec.search.samplers.history import OUTCOME
 from archspec.search.settings import Settings
@@ -139,19 +139,27 @@ class Candidate:
     """The objective that Optuna calls: one network, from its choices to its values.
 
     Args:
+        asked: called when there is a trial, before it is said where it runs and what it is about.
         chosen: called once the study knows which network a trial is about.
     """
 
-    def __init__(self, workshop: Workshop, chosen: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        workshop: Workshop,
+        asked: Callable[[], None] = lambda: None,
+        chosen: Callable[[], None] = lambda: None,
+    ) -> None:
         self.workshop = workshop
-        self._chosen = chosen
+        self._asked, self._chosen = asked, chosen
         self.number: int | None = None
         """Of the trial that it was called for last."""
 
     def __call__(self, trial: Trial) -> float | tuple[float, ...]:
         self.number = trial.number
         try:
+            self._asked()
             trial.set_user_attr(WORKER, self.workshop.worker)
+            trial.set_user_attr(DEVICE, self.workshop.device_name)
             return self._try(trial)
         except BaseException as error:
             if not isinstance(error, (*caught(), optuna.TrialPruned)):

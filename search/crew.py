@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from archspec.errors import ArchspecError
 from archspec.search.errors import StudyError
 from archspec.search.listener import Listener
+from archspec.search.processes import deaf, ending, on_word
 from archspec.search.retries import DEATHS
 from archspec.search.train.outcomes import Interrupted
 from archspec.search.workers import STOPS
@@ -66,11 +67,14 @@ def work(
         Interrupted: the caller stopped it; all workers have stopped in good order.
         ArchspecError: what a worker could not go on with.
     """
+    listener.busy(f"starting {workers} workers")
     crew = [_start(number, arguments, device) for number, device in _devices(arguments, workers)]
     try:
         _look_after(crew, arguments, listener, should_stop)
-    except BaseException:
-        _stop(crew, STOPS)
+    except BaseException as error:
+        again = isinstance(error, KeyboardInterrupt) and should_stop()
+        listener.busy("stopping the workers")
+        _stop(crew, 0.0 if again else STOPS)
         raise
     if should_stop():
         raise Interrupted(f"stopped with {plan.trials} trials planned")
@@ -105,10 +109,10 @@ def _look_after(
             if member.deaths >= DEATHS:
                 raise StudyError(
                     f"worker {member.number} ended {DEATHS} times without finishing a trial "
-                    f"({_ending(code)})",
+                    f"({ending(code)})",
                     hint="is there enough memory for so many workers? The same command goes on",
                 )
-            listener.note(f"worker {member.number} ended ({_ending(code)}); it is started again")
+            listener.note(f"worker {member.number} ended ({ending(code)}); it is started again")
             again = _start(member.number, arguments, _device(member.number, arguments))
             again.deaths = member.deaths
             crew[crew.index(member)] = again
@@ -128,36 +132,16 @@ def _hear(member: _Member, listener: Listener) -> None:
             listener.of_worker(member.number, event, *given)
 
 
-def _ending(code: int | None) -> str:
-    if code is not None and code < 0:
-        with contextlib.suppress(ValueError):
-            return signal.Signals(-code).name
-    return f"exit code {code}"
-
-
 def _start(number: int, arguments: Mapping[str, Any], device: str) -> _Member:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(
         target=_worker, args=(theirs, {**arguments, "device": device}), name=f"worker {number}"
     )
-    with _deaf():
+    with deaf():
         process.start()
     theirs.close()  # so that the end of the worker is the end of the pipe
     return _Member(number, process, ours)
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """Children that are started here do not hear Ctrl-C: the parent tells them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _ask_to_stop(member: _Member) -> None:
@@ -202,7 +186,7 @@ def _worker(pipe: Connection, arguments: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     order = threading.Event()
     signal.signal(signal.SIGTERM, lambda signum, frame: order.set())
-    threading.Thread(target=_wait_for_order, args=(pipe, order), daemon=True).start()
+    on_word(pipe, order.set)  # to stop, or the parent is gone
     code = 0
     try:
         _share(arguments, _Teller(pipe), order.is_set)
@@ -219,13 +203,6 @@ def _worker(pipe: Connection, arguments: dict[str, Any]) -> None:
     os._exit(code)
 
 
-def _wait_for_order(pipe: Connection, order: threading.Event) -> None:
-    """Stop when the parent says so, or is no more."""
-    with contextlib.suppress(EOFError, OSError):
-        pipe.recv()
-    order.set()
-
-
 def _share(arguments: dict[str, Any], listener: Listener, should_stop: Callable[[], bool]) -> None:
     import torch
 
@@ -236,7 +213,7 @@ def _share(arguments: dict[str, Any], listener: Listener, should_stop: Callable[
     if threads:
         torch.set_num_threads(threads)
     ready = prepare(**arguments, listener=listener, should_stop=should_stop)
-    with opened(ready, alone=False) as bench:
+    with opened(ready, alone=False, patient=True) as bench:
         try_networks(bench, ready.trials, arguments["time_limit"])
 
 
@@ -270,10 +247,3 @@ class _Teller(Listener):
 
     def ended(self, trial: Any, finished: int, best: float | None) -> None:
         self._tell("ended", trial, finished, best)
-
-
-def threads_each(workers: int, device: str) -> int | None:
-    """Threads of one of several workers on the CPU; None leaves it to PyTorch."""
-    if device != "cpu" or "OMP_NUM_THREADS" in os.environ:
-        return None
-    return max(1, len(os.sched_getaffinity(0)) // workers)

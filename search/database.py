@@ -17,31 +17,26 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 
 from archspec.errors import ArchspecError, Mark
+from archspec.search.addresses import FILE, SUCH, check, concealed, shown
 from archspec.search.errors import StudyError
 from archspec.search.patience import Patience, PatientStorage
-from archspec.search.retries import run_again
+from archspec.search.retries import WORKER, run_again
 
 HEARTBEAT = 30
 """Seconds between two signs of life of a worker, where several share a study."""
 GRACE = 180
 """Seconds without one after which another worker takes its trial over."""
 
-FILE = "sqlite:///"
 _DAMAGED = "is no study's database, or is damaged; it was left as it is"
 _MOVE = "move it away to begin anew; --storage names another"
-_SUCH = "such as study.db (SQLite) or postgresql+psycopg://user@host/name"
 
 
 # -- what goes wrong -------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def messages(where: str) -> Iterator[None]:
-    """Turn what databases raise into one message.
-
-    Args:
-        where: what to call the storage (`shown`).
-    """
+def messages(url: str) -> Iterator[None]:
+    """Turn what databases raise into one message, without the secrets of the database's URL."""
     try:
         yield
     except ArchspecError:
@@ -50,7 +45,7 @@ def messages(where: str) -> Iterator[None]:
         causes = _chain(error)
         if not any(isinstance(cause, _storage_errors()) for cause in causes):
             raise
-        raise _message(causes, where) from None
+        raise _message(causes, url) from None
 
 
 def _storage_errors() -> tuple[type[Exception], ...]:
@@ -70,8 +65,8 @@ def _chain(error: BaseException) -> list[BaseException]:
     return causes
 
 
-def _message(causes: Sequence[BaseException], where: str) -> StudyError:
-    text = " ".join(str(cause) for cause in causes).lower()
+def _message(causes: Sequence[BaseException], url: str) -> StudyError:
+    text, where = " ".join(str(cause) for cause in causes).lower(), shown(url)
     mark = Mark(where)
     if "is full" in text or "no space left" in text:
         return StudyError(
@@ -88,10 +83,13 @@ def _message(causes: Sequence[BaseException], where: str) -> StudyError:
         return StudyError(
             "is locked by another program", mark=mark, hint="close it and give the command again"
         )
-    lines = str(causes[-1]).strip().splitlines()
+    if "version_info" in text and ("does not exist" in text or "doesn't exist" in text):
+        return StudyError("there is no study in this database", mark=mark)
+    lines = concealed(str(causes[-1]), url).strip().splitlines()
     first = (lines[0] if lines else type(causes[-1]).__name__)[:200]
     if any(
-        word in text for word in ("refused", "resolve", "timed out", "timeout", "can't connect")
+        word in text
+        for word in ("refused", "resolve", "timed out", "timeout", "can't connect", "to server")
     ):
         return StudyError(
             f"cannot be reached: {first}", mark=mark,
@@ -122,32 +120,19 @@ def quiet() -> Iterator[None]:
 # -- where it is -----------------------------------------------------------------------------------
 
 
-def url_of(storage: str | None, folder: Path) -> str:
-    """The database's URL: that of `--storage`, or a file in the study's folder."""
-    if storage is None:
-        return f"{FILE}{folder / 'study.db'}"
-    return storage if "://" in storage else f"{FILE}{storage}"
-
-
-def shown(url: str) -> str:
-    """A storage for messages: a file's path, and never a password."""
-    if url.startswith(FILE):
-        return url.removeprefix(FILE)
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).set(query={}).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):  # ValueError: a port that is no number
-        return "--storage"
-
-
-def connect(url: str, *, shared: bool = False, patience: Patience | None = None) -> PatientStorage:
+def connect(
+    url: str,
+    *,
+    shared: bool = False,
+    patience: Patience | None = None,
+    reading: bool = False,
+) -> PatientStorage:
     """A storage.
 
     Args:
         shared: whether several workers may be at it, who then notice when another one dies.
         patience: with the database, once it has answered; none at all unless given.
+        reading: nothing is made there.
 
     Raises:
         StudyError: it cannot be opened.
@@ -160,20 +145,23 @@ def connect(url: str, *, shared: bool = False, patience: Patience | None = None)
         )
     import sqlalchemy.exc
 
-    with messages(where), quiet():
+    check(url)
+    with messages(url), quiet():
         try:
             if url.startswith(FILE) and not _is_database(Path(url.removeprefix(FILE))):
+                if reading:
+                    raise StudyError("there is no study in this file", mark=mark)
                 _make_file(Path(url.removeprefix(FILE)))
-            return _opened(url, shared, patience or Patience(where))
+            return _opened(url, shared, patience or Patience(where), reading)
         except sqlalchemy.exc.NoSuchModuleError:
             raise StudyError(
                 f"there is no kind of database {url.partition(':')[0]!r}", mark=Mark("--storage"),
-                hint=_SUCH,
+                hint=SUCH,
             ) from None  # fmt: skip
         except sqlalchemy.exc.ArgumentError:
             raise StudyError(
                 "cannot be read as the URL of a database", mark=Mark("--storage"),
-                hint=_SUCH,
+                hint=SUCH,
             ) from None  # fmt: skip
         except ImportError as error:
             driver = getattr(error.__cause__ or error.__context__, "name", None)
@@ -183,11 +171,20 @@ def connect(url: str, *, shared: bool = False, patience: Patience | None = None)
                 "mysql+pymysql://…",
             ) from None  # fmt: skip
         except (ValueError, RuntimeError) as error:  # RuntimeError: of another version of Optuna
-            raise StudyError(str(error).splitlines()[0], mark=mark) from None
+            text = concealed(str(error), url)
+            raise StudyError(text.splitlines()[0], mark=mark) from None
 
 
-def _opened(url: str, shared: bool, patience: Patience) -> PatientStorage:
+def _opened(url: str, shared: bool, patience: Patience, reading: bool) -> PatientStorage:
     """A storage, with its tables; other workers may be making them at this very moment."""
+    if reading:
+        return _Storage(url, shared, patience, skip_table_creation=True)
+    if patience.from_start:
+        return patience.outlast(lambda: _made(url, shared, patience))
+    return _made(url, shared, patience)
+
+
+def _made(url: str, shared: bool, patience: Patience) -> PatientStorage:
     from sqlalchemy.exc import SQLAlchemyError
 
     for wait in (0.1, 0.3, 1.0, 3.0):
@@ -210,7 +207,7 @@ def connected(
         StudyError: it cannot be opened, or fails later.
     """
     storage = connect(url, shared=shared, patience=patience)
-    with messages(shown(url)):
+    with messages(url):
         try:
             yield storage
         finally:
@@ -222,21 +219,37 @@ def connected(
 class _Storage(PatientStorage):
     """A storage whose workers give signs of life where it is shared."""
 
-    def __init__(self, url: str, shared: bool, patience: Patience) -> None:
+    def __init__(self, url: str, shared: bool, patience: Patience, **more: Any) -> None:
         self.patience = Patience(patience.where)  # none, until it has answered once
         super().__init__(
-            url,
+            _literal(url),
             engine_kwargs=_engine_arguments(url, shared),
             heartbeat_interval=HEARTBEAT if shared else None,
             grace_period=GRACE if shared else None,
             heartbeat_stale_trial_callback=run_again if shared else None,
+            **more,
         )
         self.patience = patience
 
     def record_heartbeat(self, trial_id: int) -> None:
         # in a thread of its own, where nobody would catch it; the trial meets the same error
-        with contextlib.suppress(*_storage_errors()):
+        try:
             super().record_heartbeat(trial_id)
+        except _storage_errors():
+            self.patience.missed = True
+        else:
+            self.patience.answered()
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if key == WORKER and self.heartbeat_interval is not None:
+            # whoever says where it runs has given a sign of life, so that others notice its death
+            self.patience.call(self, RDBStorage.record_heartbeat, trial_id)
+        super().set_trial_user_attr(trial_id, key, value)
+
+
+def _literal(url: str) -> str:
+    """A URL for Optuna, which takes it for a template."""
+    return url.replace("{", "{{").replace("}", "}}")
 
 
 def _engine_arguments(url: str, shared: bool) -> dict[str, Any]:
@@ -306,7 +319,7 @@ def _make_file(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}.db")
         try:
-            storage = RDBStorage(f"{FILE}{unfinished}")
+            storage = RDBStorage(_literal(f"{FILE}{unfinished}"))
             storage.remove_session()
             storage.engine.dispose()
             _put(unfinished, path)

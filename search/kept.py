@@ -69,12 +69,17 @@ class Facts(BaseModel):
 
 def is_running(folder: Path) -> bool:
     """Whether a process searches in a folder now. Nothing is written, and PyTorch not loaded."""
+    return is_held(folder / LOCK)
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process has a locked file. It may take it meanwhile: nothing is kept from it."""
     try:
         import fcntl
     except ImportError:
         return False  # not on this system
     try:
-        with (folder / LOCK).open("rb") as file:
+        with lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -13,10 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
+
+_T = TypeVar("_T")
 
 LIMIT = 600.0
 """Seconds after which a database that does not answer is given up."""
@@ -33,8 +35,12 @@ class Patience:
     limit: float = 0.0
     note: Callable[[str], None] = field(default=lambda text: None)
     should_stop: Callable[[], bool] = field(default=lambda: False)
+    from_start: bool = False
+    """Also with a database that has yet to answer for the first time."""
     back: float | None = None
     """When the database came back last (time.monotonic); None if it never was away."""
+    missed: bool = False
+    """Whether a sign of life was lost since the database answered last."""
     _inside: threading.local = field(default_factory=threading.local)
 
     def call(
@@ -47,27 +53,41 @@ class Patience:
         """
         if getattr(self._inside, "call", False):  # the outermost call is the one made again
             return method(storage, *args, **given)
+        tries = 0
+
+        def once() -> Any:
+            nonlocal tries
+            tries += 1
+            try:
+                return method(storage, *args, **given)
+            except UpdateFinishedTrialError:
+                if tries == 1 or not _is_done(storage, method, args, given):
+                    raise
+                return True  # the answer to an earlier try was lost, and what it asked for is so
+
+        def afresh() -> None:
+            storage.remove_session()
+            storage.engine.dispose()  # its other connections are as dead
+
         self._inside.call = True
         try:
-            return self._outlast(storage, method, args, given)
+            return self.outlast(once, afresh)
         finally:
             self._inside.call = False
 
-    def _outlast(
-        self,
-        storage: RDBStorage,
-        method: Callable[..., Any],
-        args: tuple[Any, ...],
-        given: dict[str, Any],
-    ) -> Any:
+    def outlast(self, once: Callable[[], _T], afresh: Callable[[], None] = lambda: None) -> _T:
+        """Do something that needs the database, again and again until it has answered.
+
+        Args:
+            afresh: called before each further try.
+
+        Raises:
+            Exception: what `once` raises, if that is no lost connection, or patience is over.
+        """
         began: float | None = None
         for wait in _waits():
             try:
-                result = method(storage, *args, **given)
-            except UpdateFinishedTrialError:
-                if began is None or not _is_done(storage, method, args, given):
-                    raise
-                result = True  # the answer to an earlier try was lost, and what it asked for is so
+                result = once()
             except Exception as error:
                 now = time.monotonic()
                 if not is_away(error) or self.should_stop():
@@ -82,21 +102,26 @@ class Patience:
                         f"{self.where} does not answer; trying again for up to {self.limit:.0f} s"
                     )
                 self._wait(wait)
-                storage.remove_session()
-                storage.engine.dispose()  # its other connections are as dead
+                afresh()
             else:
-                self._answered(began)
+                self.answered(began)
                 return result
         raise AssertionError("the waits never end")
 
     _told: bool = False
 
-    def _answered(self, began: float | None) -> None:
-        if began is not None:
-            self.back = time.monotonic()
-            if self._told:
-                self._told = False
-                self.note(f"{self.where} answers again, after {self.back - began:.0f} s")
+    def answered(self, began: float | None = None) -> None:
+        """The database has answered.
+
+        Args:
+            began: when it was first found away, if it was (time.monotonic).
+        """
+        if began is None and not self.missed:
+            return
+        self.missed, self.back = False, time.monotonic()
+        if began is not None and self._told:
+            self._told = False
+            self.note(f"{self.where} answers again, after {self.back - began:.0f} s")
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -114,7 +139,12 @@ def _waits() -> Iterator[float]:
 
 def is_away(error: BaseException) -> bool:
     """Whether the connection to a database was lost or refused; also SQLite's lock by another."""
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+    from sqlalchemy.exc import (
+        DBAPIError,
+        InterfaceError,
+        OperationalError,
+        PendingRollbackError,
+    )
 
     cause: BaseException | None = error
     while cause is not None:
@@ -125,7 +155,9 @@ def is_away(error: BaseException) -> bool:
             return cause.connection_invalidated or isinstance(
                 cause, OperationalError | InterfaceError
             )
-        cause = cause.__cause__
+        # Optuna asks again at once where a query fails, and hides why it did
+        hidden = cause.__context__ if isinstance(cause, PendingRollbackError) else None
+        cause = cause.__cause__ or hidden
     return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,6 +46,33 @@ def check_numbers(
             raise ArchspecError(f"the {name} must be {low} or more, found {brief(value)}")
     if time_limit is not None and math.isinf(time_limit):
         raise ArchspecError("the time limit must be finite", hint="leave it out for none")
+
+
+def check_workers(workers: int, objective: str | Function) -> None:
+    """Refuse workers that could not do what they are for.
+
+    Raises:
+        ArchspecError: with what to do instead.
+    """
+    if workers < 1:
+        raise ArchspecError(f"the number of workers must be 1 or more, found {brief(workers)}")
+    if workers == 1:
+        return
+    if isinstance(objective, str):
+        if "latency" in [name.strip() for name in objective.split(",")]:
+            raise ArchspecError(
+                "latency cannot be measured beside other workers of the same machine, which slow "
+                "each other down",
+                hint="leave out --workers; other machines may share the study with --storage",
+            )
+        return
+    try:
+        pickle.dumps(objective)
+    except Exception as error:  # noqa: BLE001 - whatever its own __reduce__ raises
+        raise ArchspecError(
+            f"the objective cannot be sent to other processes: {error}",
+            hint="define it at the top of a module, or search with workers=1",
+        ) from None
 
 
 def budget_of(given: Budget | Spec | str | Path | Sequence[str]) -> Budget:

@@ -8,11 +8,12 @@ of its last epoch. All attempts at one network share a place: the number of the 
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -23,8 +24,12 @@ DEATHS = 5
 
 WORKER = "archspec:worker"
 """The attribute of a trial with the place that it runs at."""
+DEVICE = "archspec:device"
+"""Likewise, with the device there, as it calls itself."""
 STOPPED = "archspec:stopped"
 """The attribute of a trial that was stopped in good order: its own number."""
+_HISTORY = "retry_history"
+"""The attribute under which Optuna's callback keeps the numbers of all attempts before."""
 EPOCHS = "archspec:epochs"
 """The attribute of a trial with the epochs that are in its checkpoint."""
 
@@ -96,17 +101,50 @@ def run_again(study: Study, trial: FrozenTrial) -> None:
     place = place_of(trial)
     if given_up([t for t in trials if place_of(t) == place and is_cut(t)]):
         return
+    if any(_follows(t) == trial.number for t in trials):  # another worker was faster
+        return
+    trial = copy.deepcopy(trial)
+    attrs = {key: value for key, value in trial.user_attrs.items() if key != WORKER}
+    trial.user_attrs = attrs  # whoever takes it up says so itself
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         RetryHeartbeatStaleTrialCallback()(study, trial)
 
 
+def _follows(trial: FrozenTrial) -> int | None:
+    """The cut trial right before this one, which runs it again."""
+    history = trial.system_attrs.get(_HISTORY)
+    return int(history[-1]) if history else None
+
+
+def _drop_twins(study: Study, storage: RDBStorage) -> None:
+    """Drop what was queued twice, since the answer of the database to the first time was lost."""
+    trials = study.get_trials(deepcopy=False)
+    followed: set[int] = set()
+    for trial in trials:
+        before = _follows(trial)
+        if before is None:
+            continue
+        if before not in followed:
+            followed.add(before)
+        elif trial.state == TrialState.WAITING:
+            study_id = storage.get_study_id_from_name(study.study_name)
+            key = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+            with contextlib.suppress(UpdateFinishedTrialError):
+                storage.set_trial_user_attr(key, STOPPED, trial.number)
+                storage.set_trial_state_values(key, TrialState.FAIL)
+
+
 def recover(
-    study: Study, names: Iterable[str], is_dead: Callable[[FrozenTrial], bool]
+    study: Study,
+    storage: RDBStorage,
+    names: Iterable[str],
+    is_dead: Callable[[FrozenTrial], bool],
 ) -> list[int]:
     """Queue again what was cut: trials whose process is gone, and those stopped in good order.
 
     Args:
+        storage: the study's.
         names: the parameters of a whole network; a trial that has not all of them is not run
             again, since its place will be asked for anew.
         is_dead: whether the process of a trial that runs by the study's word is gone.
@@ -119,6 +157,7 @@ def recover(
         if is_dead(trial):
             with contextlib.suppress(ValueError, UpdateFinishedTrialError):  # another was faster
                 study.tell(trial.number, state=TrialState.FAIL)
+    _drop_twins(study, storage)
     trials = study.get_trials(deepcopy=False)
     for attempts in cut_places(trials).values():
         if is_named(attempts[-1], names):

@@ -17,6 +17,7 @@ from archspec.search.kept import WEIGHTS
 from archspec.search.listener import Listener
 from archspec.search.objectives import Function
 from archspec.search.plan import Plan
+from archspec.search.processes import threads_each
 from archspec.search.record import Record
 from archspec.search.settings import Settings, check_name, check_same, default_name
 from archspec.search.space import Space
@@ -121,6 +122,7 @@ def run(
         Interrupted: `should_stop` said so.
         ArchspecError: whatever else is wrong, before anything is trained.
     """
+    from archspec.search.preparing import check_workers
     from archspec.search.train.outcomes import Interrupted
     from archspec.search.trying import try_networks
 
@@ -131,6 +133,7 @@ def run(
         "sampler": sampler, "epochs": epochs, "batch_size": batch_size, "precision": precision,
         "finalists": finalists, "folder": folder,
     }  # fmt: skip
+    check_workers(workers, objective)
     ready = prepare(**asked, listener=listener, should_stop=should_stop)
     with opened(ready, alone=storage is None) as bench:
         plan = _planned(ready, bench, finalists, time_limit)
@@ -138,7 +141,7 @@ def run(
             if workers > 1:
                 from archspec.search import crew
 
-                threads = crew.threads_each(workers, ready.shop.settings.device)
+                threads = threads_each(workers, ready.shop.settings.device)
                 crew.work({**asked, "study": ready.name, "threads": threads}, workers, plan,
                           ready.shop.listener, should_stop)  # fmt: skip
             else:
@@ -260,23 +263,26 @@ class Bench:
 
 
 @contextlib.contextmanager
-def opened(ready: Ready, *, alone: bool) -> Iterator[Bench]:
+def opened(ready: Ready, *, alone: bool, patient: bool = False) -> Iterator[Bench]:
     """Open the study and take a place at it.
 
     Args:
         alone: no other process may search in the study's folder meanwhile.
+        patient: wait for a database that does not answer, as one does once it has.
 
     Raises:
         StudyError: it is another study, or cannot be kept.
     """
     from archspec.search import storage as store
     from archspec.search.patience import LIMIT, Patience
+    from archspec.search.turns import Turn
     from archspec.search.workers import Watch, await_absence, placed
 
     shop = ready.shop
     shop.listener.busy("opening the study")
     where = store.shown(ready.url)
-    patience = Patience(where, 0 if alone else LIMIT, shop.listener.note, shop.should_stop)
+    limit = 0 if alone else LIMIT
+    patience = Patience(where, limit, shop.listener.note, shop.should_stop, patient)
     with contextlib.ExitStack() as stack:
         if alone:
             stack.enter_context(store.locked(shop.folder))
@@ -288,7 +294,10 @@ def opened(ready: Ready, *, alone: bool) -> Iterator[Bench]:
             store.connected(ready.url, shared=not alone, patience=patience)
         )
         watch = None if alone else Watch(shop.folder, shop.worker, store.GRACE)
-        yield Bench(_open(ready.name, storage, shop), shop, storage, watch)
+        # workers that begin at the same instant: the first one says what the study is
+        with Turn(None if alone else storage, f"{ready.name} start").taken():
+            study = _open(ready.name, storage, shop)
+        yield Bench(study, shop, storage, watch)
 
 
 def _planned(ready: Ready, bench: Bench, finalists: int, time_limit: float | None) -> Plan:

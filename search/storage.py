@@ -13,7 +13,8 @@ from optuna.storages import RDBStorage
 from optuna.study import Study
 
 from archspec.errors import Mark
-from archspec.search.database import FILE, GRACE, connect, connected, messages, quiet, shown, url_of
+from archspec.search.addresses import FILE, shown, url_of
+from archspec.search.database import GRACE, connect, connected, messages, quiet
 from archspec.search.errors import StudyError
 from archspec.search.kept import LOCK
 from archspec.search.objectives import Direction
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FINALIST", "GRACE", "PLAN", "SETTINGS", "connect", "connected", "load_study", "locked",
-    "messages", "open_study", "quiet", "shown", "url_of",
+    "messages", "open_study", "opened_study", "quiet", "shown", "url_of",
 ]  # fmt: skip
 
 SETTINGS = "archspec:settings"
@@ -97,7 +98,12 @@ def open_study(
 
 
 def load_study(name: str, url: str) -> Study:
-    """A study to read.
+    """A study to read (`opened_study`)."""
+    return opened_study(name, url)[0]
+
+
+def opened_study(name: str, url: str) -> tuple[Study, RDBStorage]:
+    """A study to read, and its storage; neither is made.
 
     Raises:
         StudyError: there is none.
@@ -108,12 +114,12 @@ def load_study(name: str, url: str) -> Study:
             "there is no such study", mark=Mark(where),
             hint="--storage names its database, if that is elsewhere",
         )  # fmt: skip
-    storage = connect(url)
-    with messages(where), quiet():
+    storage = connect(url, reading=True)
+    with messages(url), quiet():
         names = optuna.get_all_study_names(storage)
         if name not in names:
             known = ", ".join(names[:10]) or "none"
             raise StudyError(
                 f"there is no study {name!r}", mark=Mark(where), hint=f"known: {known}"
             )
-        return optuna.load_study(study_name=name, storage=storage)
+        return optuna.load_study(study_name=name, storage=storage), storage

@@ -15,7 +15,7 @@ from archspec.search.errors import BudgetError
 from archspec.search.reading import trial_record
 from archspec.search.retries import finished, in_flight, is_cut, recover
 from archspec.search.train.outcomes import Interrupted
-from archspec.search.turns import Turn
+from archspec.search.turns import PATIENCE, Turn
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -36,11 +36,12 @@ def recovered(bench: Bench) -> list[int]:
 def _recovered(bench: Bench) -> list[int]:
     names = [dim.name for dim in bench.shop.feasible.space.dims]
     watch = bench.watch
-    return recover(bench.study, names, (lambda trial: True) if watch is None else watch.is_dead)
+    is_dead = (lambda trial: True) if watch is None else watch.is_dead
+    return recover(bench.study, bench.storage, names, is_dead)
 
 
 def _turn(bench: Bench) -> Turn:
-    return Turn(None if bench.watch is None else bench.storage, bench.study.study_name)
+    return Turn(None if bench.watch is None else bench.storage, bench.study.study_name, PATIENCE)
 
 
 def try_networks(bench: Bench, trials: int, time_limit: float | None) -> None:
@@ -70,6 +71,10 @@ def try_networks(bench: Bench, trials: int, time_limit: float | None) -> None:
         raise Interrupted("stopped between trials")
 
 
+class _TurnLost(Exception):
+    """The turn ended while it was being used: what was counted before may be so no longer."""
+
+
 class _Share:
     """What this process does of a study."""
 
@@ -89,11 +94,13 @@ class _Share:
                 waiting = study.get_trials(deepcopy=False, states=[TrialState.WAITING])
                 if not waiting and finished(study) + in_flight(study) >= self._trials:
                     return False
-            candidate = Candidate(shop, chosen=self._turn.give)
+            candidate = Candidate(shop, self._check_turn, self._turn.give)
             try:
                 study.optimize(candidate, n_trials=1, callbacks=[self._after], catch=caught())
-            except (UpdateFinishedTrialError, ValueError):
-                # ValueError: Optuna's "Cannot tell a FAIL trial."
+            except _TurnLost:
+                return True  # others may have chosen meanwhile: look again
+            except (UpdateFinishedTrialError, ValueError, AssertionError):
+                # Optuna's "Cannot tell a FAIL trial.", on which it trips itself
                 if not self._was_taken_over(candidate.number):
                     raise
                 shop.listener.note(
@@ -102,11 +109,17 @@ class _Share:
                 )
         return True
 
+    def _check_turn(self) -> None:
+        if self._turn.is_lost():
+            raise _TurnLost
+
     def _is_too_early(self) -> bool:
         """Whether the database has only just come back: other workers have not said yet that they
         are alive, and would be taken for dead."""
-        back = self._bench.storage.patience.back
-        return back is not None and time.monotonic() - back < database.HEARTBEAT
+        patience = self._bench.storage.patience
+        if patience.missed:  # and the next answer says when it came back
+            finished(self._bench.study)
+        return patience.back is not None and time.monotonic() - patience.back < database.HEARTBEAT
 
     def _was_taken_over(self, number: int | None) -> bool:
         if self._bench.watch is None or number is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,10 +34,14 @@ class Turn:
         storage: where the study is kept; None where there are no other workers, and it is always
             one's turn.
         name: of the turn, the study's name in it.
+        longest: seconds after which the database takes the turn from whoever has it: a worker that
+            is frozen. None leaves it, as long as the machine that has it can be reached.
     """
 
-    def __init__(self, storage: PatientStorage | None, name: str) -> None:
-        self._storage, self._name = storage, name
+    def __init__(
+        self, storage: PatientStorage | None, name: str, longest: float | None = None
+    ) -> None:
+        self._storage, self._name, self._longest = storage, name, longest
         self._held: Connection | FileLock | None = None
         self._file = None if storage is None else _file_beside(storage, name)
 
@@ -72,6 +77,21 @@ class Turn:
             held.invalidate()
             held.close()
 
+    def is_lost(self) -> bool:
+        """Whether the turn was ours, and the database has forgotten: it was restarted, say."""
+        held = self._held
+        if held is None or isinstance(held, FileLock):
+            return False
+        from sqlalchemy import text
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            held.execute(text("SELECT 1"))
+            held.commit()
+        except SQLAlchemyError:
+            return True
+        return False
+
     @contextlib.contextmanager
     def taken(self, patience: float = PATIENCE) -> Iterator[bool]:
         """The turn for the time of a block; says whether it was to be had."""
@@ -93,6 +113,8 @@ class Turn:
         connection = storage.engine.connect()
         try:
             got = connection.execute(text(ask), {"key": _digest(self._name)}).scalar()
+            if got:
+                self._bound(connection)
             connection.commit()  # the lock is the connection's, not the transaction's
         except BaseException:
             connection.close()
@@ -102,6 +124,27 @@ class Turn:
             return False
         self._held = connection
         return True
+
+    def _bound(self, connection: Connection) -> None:
+        """Let the database end a connection whose holder is frozen, or cut off, or gone."""
+        from sqlalchemy import text
+
+        if connection.dialect.name == "postgresql":
+            wanted = {"tcp_keepalives_idle": 10, "tcp_keepalives_interval": 5,
+                      "tcp_keepalives_count": 3}  # fmt: skip
+            if self._longest is not None:
+                wanted["idle_session_timeout"] = math.ceil(self._longest * 1000)
+            for name, value in wanted.items():  # where there is no such setting, nothing is set
+                connection.execute(
+                    text(
+                        "SELECT set_config(name, :value, false) FROM pg_settings WHERE name = :name"
+                    ),
+                    {"name": name, "value": str(value)},
+                )
+        elif self._longest is not None:
+            connection.execute(
+                text("SET SESSION wait_timeout = :value"), {"value": math.ceil(self._longest)}
+            )
 
 
 _ASKS = {

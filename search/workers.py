@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
@@ -36,6 +37,22 @@ def worker_at(folder: Path, place: int | None = None) -> str:
     """
     name = f"{platform.node()}:{folder.resolve()}"
     return name if place is None else f"{name}#{place}"
+
+
+class At(NamedTuple):
+    """Where a worker runs."""
+
+    machine: str
+    folder: str
+    place: int | None
+
+
+def parted(worker: str) -> At:
+    """What a worker calls itself, in its parts."""
+    found = re.fullmatch(r"([^:]*):(.*?)(?:#(\d{1,4}))?", worker, re.DOTALL)
+    if found is None:
+        return At(worker, "", None)
+    return At(found[1], found[2], None if found[3] is None else int(found[3]))
 
 
 def lock_of(folder: Path, place: int) -> Path:
@@ -78,10 +95,10 @@ def is_gone(worker: str, folder: Path) -> bool:
 
     Of other machines nothing is known: False.
     """
-    name, mark, place = worker.partition("#")
-    if name != worker_at(folder) or (mark and not place.isdigit()):
+    at = parted(worker)
+    if worker_at(folder) != f"{at.machine}:{at.folder}":
         return False
-    lock = FileLock(lock_of(folder, int(place)) if mark else folder / LOCK)
+    lock = FileLock(folder / LOCK if at.place is None else lock_of(folder, at.place))
     try:
         lock.acquire(timeout=0)
     except (Timeout, OSError):
@@ -136,10 +153,13 @@ def await_absence(folder: Path) -> None:
 
 def _present(folder: Path) -> int:
     """How many workers of this machine are at a folder's study now."""
+    return sum(not is_gone(worker_at(folder, place), folder) for place in places_in(folder))
+
+
+def places_in(folder: Path) -> list[int]:
+    """The places of this machine that were ever taken in a folder."""
     node = lock_of(folder, 0).name.removesuffix("0.lock")
-    places = (
-        path.name.removeprefix(node).removesuffix(".lock") for path in folder.glob(f"{node}*.lock")
-    )
-    return sum(
-        place.isdigit() and not is_gone(worker_at(folder, int(place)), folder) for place in places
-    )
+    # not by a pattern: a machine's name may have signs of one
+    names = (path.name for path in folder.glob(".worker-*.lock"))
+    places = (name.removeprefix(node).removesuffix(".lock") for name in names)
+    return sorted(int(place) for place in places if place.isdigit())

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -163,7 +163,7 @@ def search(
             "weights": None if outcome.weights is None else str(outcome.weights),
             "winner_spec": None if outcome.winner is None else str(outcome.folder / "winner.yaml"),
         }
-        _print_json(facts)
+        print_json(facts)
     else:
         from archspec.cli import tables_search
 
@@ -186,17 +186,13 @@ def report(
     from archspec.search import storage as store
     from archspec.search.reading import record
     from archspec.search.report import write_report
-    from archspec.search.settings import check_name
 
-    path = Path(study)
-    if "/" in study or path.is_dir():
-        folder, study = path.parent, path.name
-    place = folder / check_name(study)
-    url = store.url_of(storage, place)
-    with store.messages(store.shown(url)), store.quiet():
-        found = record(store.load_study(study, url))
+    at = located(study, storage, folder)
+    place = at.folder
+    with store.messages(at.url), store.quiet():
+        found = record(store.load_study(at.study, at.url))
     if json_:
-        _print_json(found.to_dict())
+        print_json(found.to_dict())
         return
     with busy("drawing"):
         winner = place / "winner.yaml"
@@ -208,7 +204,31 @@ def report(
     typer.echo(f"wrote {page} and {page.parent / 'plots'}")
 
 
-def _print_json(facts: dict[str, Any]) -> None:
+class Located(NamedTuple):
+    """A study that a command is about."""
+
+    study: str
+    folder: Path
+    url: str
+
+
+def located(study: str, storage: str | None, folder: Path) -> Located:
+    """The study of a name, or of its folder.
+
+    Raises:
+        StudyError: it is no study's name.
+    """
+    from archspec.search.addresses import url_of
+    from archspec.search.settings import check_name
+
+    path = Path(study)
+    if "/" in study or path.is_dir():
+        folder, study = path.parent, path.name
+    place = folder / check_name(study)
+    return Located(study, place, url_of(storage, place))
+
+
+def print_json(facts: dict[str, Any]) -> None:
     """What is not finite is null: JSON knows no other numbers."""
     typer.echo(json.dumps(_finite(facts), indent=2, ensure_ascii=False, allow_nan=False))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +22,7 @@ from archspec.cli.app import (
     load_spec,
     named_values,
 )
+from archspec.errors import ArchspecError
 
 
 @app.command()
@@ -69,6 +73,14 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of weights and training.")] = 0,
     device: DeviceOption = "auto",
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Train on so many devices of this machine, or on all its GPUs (auto), "
+            "each with its share of every batch. Under torchrun and Slurm, they say it.",
+        ),
+    ] = None,
     sets: SetOption = None,
     weights: Annotated[
         Path | None,
@@ -86,32 +98,116 @@ def train(
     metrics.csv, tensorboard/, checkpoint.pt and result.json.
     However it is stopped, the same command goes on.
     """
-    loaded = load_spec(spec, sets)
-    with busy("importing PyTorch"):
-        from archspec.search.data import load
-        from archspec.search.train.fitting import fitted, resolution_of
-        from archspec.search.train.folder import open_folder
-        from archspec.search.train.job import train_in_folder
-        from archspec.search.train.recipe import make_recipe, suited_batch_size
-
     named = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "precision": precision}
     named = {name: value for name, value in named.items() if value is not None} | named_values(
         recipe, "--recipe"
     )
-    make_recipe(named)  # what is wrong with it is said before any image is read
-    size = resolution_of(loaded, resolution)
-    with busy("reading the images"):
-        images = load(data, size=size, channels=loaded.input["channels"], limit=limit)
-    settings = make_recipe({"batch_size": suited_batch_size(len(images.train))} | named)
-    whole = fitted(loaded, images, size)
-    with open_folder(output or Path("runs", "train", whole.name)) as folder:
+    asked = _Asked(
+        load_spec(spec, sets), data, named, output, resolution, seed, device, weights, limit, json_
+    )
+    with busy("importing PyTorch"):
+        from archspec.search.train.fitting import resolution_of
+        from archspec.search.train.launch import launch
+        from archspec.search.train.ranks import devices_here, outside_place
+        from archspec.search.train.recipe import make_recipe
+
+    # what is wrong with these is said before any image is read
+    make_recipe(named)
+    resolution_of(asked.spec, resolution)
+    place = outside_place()
+    count = devices_here(devices, device, place)
+    if place is None and count > 1:
+        try:
+            launch(partial(_as_one, asked), count)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None  # the first process has told it
+    elif place is None or place.rank == 0:
+        _train(asked, place)
+    else:
+        _follow(asked, place)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the command was given."""
+
+    spec: Any
+    data: str | None
+    recipe: dict[str, Any]
+    output: Path | None
+    resolution: int | None
+    seed: int
+    device: str
+    weights: Path | None
+    limit: int | None
+    json: bool
+
+
+def _as_one(asked: _Asked, place: Any) -> None:
+    """The work of a process that this command started."""
+    try:
+        _train(asked, place)
+    except typer.Exit as end:
+        raise SystemExit(end.exit_code) from None
+
+
+def _follow(asked: _Asked, place: Any) -> None:
+    """Train along, in a process of torchrun or Slurm that is not the first one.
+
+    What is to be said, the first one says; before they are joined, the first one of each machine.
+    """
+    from archspec.search.train.outcomes import LateOutOfMemory
+
+    try:
+        _train(asked, place)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except ArchspecError as error:
+        if place.local == 0 or isinstance(error, LateOutOfMemory):
+            raise
+        raise typer.Exit(error.exit_code) from None
+
+
+def _train(asked: _Asked, place: Any) -> None:
+    """Train; with a place, as one of several processes, the first of which alone tells and writes.
+
+    Args:
+        place: an `archspec.search.train.ranks.Place`, or None.
+    """
+    from archspec.search.data import load
+    from archspec.search.train.fitting import fitted, resolution_of
+    from archspec.search.train.folder import open_folder
+    from archspec.search.train.job import train_in_folder
+    from archspec.search.train.ranks import joined
+    from archspec.search.train.recipe import make_recipe, suited_batch_size
+
+    size = resolution_of(asked.spec, asked.resolution)
+    with contextlib.ExitStack() as stack:
+        fabric = stack.enter_context(
+            joined(asked.device, make_recipe(asked.recipe).precision, place)
+        )
+        # the first process of a machine reads the images and keeps them for the others
+        said = busy("reading the images") if fabric.is_global_zero else contextlib.nullcontext()
+        with fabric.rank_zero_first(local=True), said:
+            images = load(
+                asked.data, size=size, channels=asked.spec.input["channels"], limit=asked.limit
+            )
+        settings = make_recipe({"batch_size": suited_batch_size(len(images.train))} | asked.recipe)
+        whole = fitted(asked.spec, images, size)
+        if not fabric.is_global_zero:
+            train_in_folder(whole, images, settings, None, fabric,
+                            seed=asked.seed, weights=asked.weights)  # fmt: skip
+            return
+        folder = stack.enter_context(open_folder(asked.output or Path("runs", "train", whole.name)))
         progress = Progress(settings.epochs, folder.path)
-        progress.note(f"{whole.name} at {size}×{size} on {images.describe()}")
+        among = f", {fabric.world_size} devices" if fabric.world_size > 1 else ""
+        progress.note(f"{whole.name} at {size}×{size} on {images.describe()}{among}")
         try:
             with progress:
                 facts = train_in_folder(
-                    whole, images, settings, folder, seed=seed, device=device, weights=weights,
-                    on_epoch=progress.epoch, on_step=progress.step, on_note=progress.note,
+                    whole, images, settings, folder, fabric, seed=asked.seed,
+                    weights=asked.weights, on_epoch=progress.epoch, on_step=progress.step,
+                    on_note=progress.note,
                 )  # fmt: skip
         except KeyboardInterrupt:
             typer.echo(progress.interrupted(folder.checkpoint.exists()), err=True)
@@ -119,7 +215,7 @@ def train(
         if not progress.live:
             progress.note(f"{folder.path} holds this training, ended: nothing was left to do")
         facts |= {"output": str(folder.path)}
-    if json_:
+    if asked.json:
         typer.echo(json.dumps(facts, indent=2))
     else:
         _show(facts)

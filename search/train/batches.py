@@ -6,6 +6,7 @@ N images of the split, B of a batch, C channels, H height, W width.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,10 +49,10 @@ class Batches:
             images_BCHW = self._upload(torch.from_numpy(self._split.images_NCHW[index_B]))
         return images_BCHW.float().div_(255), self._labels_N[where_B]
 
-    def in_order(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images, in batches of at most `size`."""
-        index_N = np.arange(len(self), dtype=np.int64)
-        for start in range(0, len(self), size):
+    def in_order(self, share: range, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images of a share of them all, in batches of at most `size`."""
+        index_N = np.arange(share.start, share.stop, dtype=np.int64)
+        for start in range(0, len(index_N), size):
             yield self.take(index_N[start : start + size])
 
     def _upload(self, tensor: Tensor) -> Tensor:
@@ -99,7 +100,7 @@ class Augment:
     def __init__(self, recipe: Recipe, data: Data) -> None:
         import kornia.augmentation as kornia
 
-        self._steps: list[torch.nn.Module] = []
+        self._steps: list[Any] = []  # kornia's, of which PyTorch's own type says too little
         height, width = data.train.images_NCHW.shape[2:]
         padding = min(height, width) // 8 if recipe.crop_padding is None else recipe.crop_padding
         if padding:
@@ -114,13 +115,36 @@ class Augment:
             images_BCHW = step(images_BCHW)
         return images_BCHW
 
+    def some(self, images_SCHW: Tensor, rows_S: Tensor, count: int) -> Tensor:
+        """What becomes of some images of a batch when all of it is augmented.
+
+        Args:
+            rows_S: which ones they are, of `count`. What is random is drawn for all of these.
+        """
+        whole = torch.Size((count, *images_SCHW.shape[1:]))
+        for step in self._steps:
+            drawn = step.forward_parameters(whole)
+            images_SCHW = step(
+                images_SCHW,
+                params={
+                    name: value if name == "forward_input_shape" else value[rows_S]
+                    for name, value in drawn.items()
+                },
+            )
+        return images_SCHW
+
 
 def mix(images_BCHW: Tensor, alpha: float) -> tuple[Tensor, float]:
     """Mixup with one weight w ~ Beta(α, α): w · x + (1 − w) · x in reverse order; and w.
 
     As in DeiT: kornia's draws its weights evenly instead. The batch is shuffled already.
     """
-    if not alpha:
-        return images_BCHW, 1.0
-    weight = float(torch.distributions.Beta(alpha, alpha).sample())
+    weight = mixing_weight(alpha)
+    if weight == 1.0:
+        return images_BCHW, weight
     return images_BCHW.flip(0).lerp(images_BCHW, weight), weight
+
+
+def mixing_weight(alpha: float) -> float:
+    """The w of a batch; without mixup (α = 0), 1."""
+    return float(torch.distributions.Beta(alpha, alpha).sample()) if alpha else 1.0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import inspect
 import logging
 import os
 import re
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn.parallel import DistributedDataParallel
 
 from archspec.errors import ArchspecError
 from archspec.search.train.recipe import Precision
@@ -30,29 +33,59 @@ def open_fabric(device: str = "auto", precision: Precision | None = None) -> Fab
     Raises:
         ArchspecError: there is no such device.
     """
-    accelerator, index = _resolve(device)
+    kind, index = resolve(device)
+    # one device is one device, whatever torchrun or Slurm say in the environment
+    alone = _fabric("plugins.environments").LightningEnvironment()
+    return _made(kind, precision, devices=[index] if kind == "cuda" else 1, plugins=alone)
+
+
+def joint_fabric(
+    kind: str, precision: Precision | None, devices: int, machines: int, *, is_ours: bool
+) -> Fabric:
+    """A Fabric for one of several processes, each with a device; `launch()` joins them.
+
+    Args:
+        kind: `cpu` or `cuda`.
+        devices: on each machine.
+        is_ours: LOCAL_RANK and NODE_RANK in the environment say which process this is; else,
+            what torchrun or Slurm put there.
+    """
+    # buffers stay what they are in each process: Exchange looks after those of batch norm
+    newer = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    strategy = _fabric("strategies").DDPStrategy(
+        gradient_as_bucket_view=True,
+        **{"forward_sync_buffers" if newer else "broadcast_buffers": False},
+    )
+    ours = _fabric("plugins.environments").LightningEnvironment() if is_ours else None
+    return _made(
+        kind, precision, devices=devices, num_nodes=machines, strategy=strategy, plugins=ours
+    )
+
+
+def _made(kind: str, precision: Precision | None, **more: Any) -> Fabric:
     if precision is None:
-        precision = "bf16" if accelerator == "cuda" else "fp32"
-    devices: Any = [index] if accelerator == "cuda" else 1
-    with _quiet():
-        fabric: Fabric = _fabric()(
-            accelerator=accelerator,
-            devices=devices,
-            precision="bf16-mixed" if precision == "bf16" else "32-true",
-        )
+        precision = "bf16" if kind == "cuda" else "fp32"
+    numbers = "bf16-mixed" if precision == "bf16" else "32-true"
+    with quiet():
+        fabric: Fabric = _fabric().Fabric(accelerator=kind, precision=numbers, **more)
     return fabric
 
 
-def _fabric() -> Any:
-    """Lightning Fabric from its own package, or the same from `lightning`."""
+def _fabric(module: str | None = None) -> Any:
+    """Lightning Fabric, or a module of it, from its own package or the same from `lightning`."""
+    inner = f".{module}" if module else ""
     try:
-        from lightning_fabric import Fabric
-    except ImportError:
-        from lightning.fabric import Fabric  # type: ignore[import-not-found, no-redef]
-    return Fabric
+        return importlib.import_module(f"lightning_fabric{inner}")
+    except ModuleNotFoundError:
+        return importlib.import_module(f"lightning.fabric{inner}")
 
 
-def _resolve(device: str) -> tuple[str, int]:
+def resolve(device: str) -> tuple[str, int]:
+    """`cpu` or `cuda`, and which one, of a device as users name it.
+
+    Raises:
+        ArchspecError: there is no such device.
+    """
     match = re.fullmatch(r"(auto|cpu|cuda)(?::(\d{1,4}))?", device)
     if not match or (match[2] and match[1] != "cuda"):
         raise ArchspecError(
@@ -70,7 +103,7 @@ def _resolve(device: str) -> tuple[str, int]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without Fabric's announcements of what it uses."""
     logger = logging.getLogger("lightning_fabric")
     level = logger.level

@@ -6,30 +6,34 @@ import importlib.metadata
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archspec.api import build
 from archspec.errors import WeightsError
 from archspec.files import sha256
 from archspec.search.data.images import Data
 from archspec.search.train.batches import normalisation
-from archspec.search.train.device import open_fabric, seeded
+from archspec.search.train.device import seeded
 from archspec.search.train.evaluation import evaluate
 from archspec.search.train.folder import Folder
 from archspec.search.train.history import Epoch
+from archspec.search.train.ranks import on_first
 from archspec.search.train.recipe import Recipe
 from archspec.search.train.trainer import train
 from archspec.spec import Spec
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def train_in_folder(
     spec: Spec,
     data: Data,
     recipe: Recipe,
-    folder: Folder,
+    folder: Folder | None,
+    fabric: Fabric,
     *,
     seed: int = 0,
-    device: str = "auto",
     weights: Path | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -39,7 +43,9 @@ def train_in_folder(
 
     Args:
         spec: with the data's classes and image size (`archspec.search.train.fitting.fitted`).
-        folder: an open one; all results are written to it.
+        folder: an open one; all results are written to it. None in all but the first of several
+            processes that train together.
+        fabric: with the device, or of those processes (`archspec.search.train.ranks.joined`).
         weights: a checkpoint to start from instead of random weights.
         on_epoch, on_step, on_note: as for `train`.
 
@@ -51,9 +57,8 @@ def train_in_folder(
         TrainingFailed, ForeignCheckpoint, WeightsError, SpecError, ArchspecError: as for `train`
         and `archspec.build`; or the folder is another spec's.
     """
-    folder.check_spec(spec)
+    on_first(fabric, lambda: folder.check_spec(spec) if folder else None)
     identity = {"spec": spec.digest, "weights": _digest(weights)}
-    device = str(open_fabric(device, recipe.precision).device)
     with seeded(seed):
         model = build(spec, weights=weights)
     history: list[Epoch] = []
@@ -67,29 +72,27 @@ def train_in_folder(
 
     def epoch(done: Epoch) -> None:
         history.append(done)
-        if live:
+        if live and folder:
             folder.write_spec(spec)
             folder.write_metrics(history)
         if on_epoch is not None:
             on_epoch(done)
 
     result = train(
-        model, data, recipe, seed=seed, device=device, checkpoint=folder.checkpoint,
-        identity=identity, on_epoch=epoch, on_step=step, on_note=on_note,
+        model, data, recipe, seed=seed, checkpoint=folder.checkpoint if folder else None,
+        identity=identity, on_epoch=epoch, on_step=step, on_note=on_note, fabric=fabric,
     )  # fmt: skip
-    known = folder.result()
+    known = on_first(fabric, lambda: folder.result() if folder else None)
     if known is not None and not live:
         return known
-    if not live:
-        folder.write_spec(spec)
-        folder.write_metrics(history)
-    folder.write_weights(model.state_dict())
+    if folder:
+        if not live:
+            folder.write_spec(spec)
+            folder.write_metrics(history)
+        folder.write_weights(model.state_dict())
     test = None
     if data.test is not None:
-        test, _ = evaluate(
-            model, data.test, data, batch_size=result.micro_batch, device=device,
-            precision=recipe.precision,
-        )  # fmt: skip
+        test, _ = evaluate(model, data.test, data, batch_size=result.micro_batch, fabric=fabric)
     mean, std = normalisation(data)
     facts = {
         "name": spec.name,
@@ -103,7 +106,8 @@ def train_in_folder(
         "std": list(std),
         "resolution": int(spec.input["height"]),
         "classes": list(data.classes),
-        "device": device,
+        "device": str(fabric.device),
+        "devices": fabric.world_size,
         "seed": seed,
         "recipe": recipe.model_dump(),
         "micro_batch": result.micro_batch,
@@ -111,7 +115,8 @@ def train_in_folder(
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "kornia")},
         "epochs": [asdict(done) for done in history],
     }
-    folder.write_result(facts)
+    if folder:
+        folder.write_result(facts)
     return facts
 
 

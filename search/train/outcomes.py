@@ -17,6 +17,10 @@ class OutOfMemory(TrainingFailed):
     """Not even one image at a time fits into memory."""
 
 
+class LateOutOfMemory(OutOfMemory):
+    """It ran out in one of several processes, in a step that had fitted before."""
+
+
 class Interrupted(ArchspecError):  # noqa: N818
     """The caller asked to stop. A checkpoint, where one is kept, goes on from the last epoch."""
 

@@ -32,7 +32,7 @@ class Recipe(BaseModel):
     epochs: int = Field(default=10, ge=1, le=100_000)
     """How often the network sees all training images; the schedule ends with the last one."""
     batch_size: int = Field(default=128, ge=1)
-    """Images per step of the optimizer."""
+    """Images per step of the optimizer, over all devices."""
     lr: float | None = Field(default=None, gt=0)
     """Highest learning rate. None: 2e-3 · √(batch_size / 128), the square-root rule for adaptive
     optimizers (arXiv 2205.10287)."""
@@ -56,7 +56,7 @@ class Recipe(BaseModel):
     precision: Precision | None = None
     """bf16: products in bfloat16, weights in fp32. None: bf16 on CUDA, fp32 elsewhere."""
     micro_batch: int | None = Field(default=None, ge=1)
-    """Images per forward pass; gradients are summed up to a batch. None: the whole batch."""
+    """Images per forward pass of a device; gradients are summed up. None: all at once."""
 
     @property
     def peak_lr(self) -> float:

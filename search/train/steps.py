@@ -1,6 +1,7 @@
 """Steps of the optimizer, in micro-batches as small as memory asks for.
 
-B images of a batch, C channels, H height, W width, K classes.
+B images of a batch, S of them this process's share, M of a micro-batch; C channels, H height,
+W width, K classes.
 """
 
 from __future__ import annotations
@@ -15,16 +16,26 @@ from torch import Tensor, nn
 
 from archspec.errors import ArchspecError
 from archspec.search.data.images import Data
-from archspec.search.train.batches import Augment, Batches, Normalise, mix
-from archspec.search.train.evaluation import measure
+from archspec.search.train.batches import Augment, Batches, Normalise, mix, mixing_weight
+from archspec.search.train.device import seed_of
+from archspec.search.train.evaluation import measure, scores
+from archspec.search.train.exchange import Exchange
 from archspec.search.train.optimise import make_optimizer, mixed_loss
-from archspec.search.train.outcomes import OutOfMemory, TrainingFailed, is_out_of_memory
+from archspec.search.train.outcomes import (
+    LateOutOfMemory,
+    OutOfMemory,
+    TrainingFailed,
+    is_out_of_memory,
+)
 from archspec.search.train.recipe import Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 T = TypeVar("T")
+
+TRIED = 2
+"""Steps with micro-batches of a size that several processes try by themselves first."""
 
 
 class Steps:
@@ -38,7 +49,8 @@ class Steps:
         fabric: Fabric,
         note: Callable[[str], None],
     ) -> None:
-        self.model, self.device = model.to(fabric.device), fabric.device
+        self.exchange, self.device = Exchange(fabric), fabric.device
+        self.model = model = self.exchange.adopted(model.to(fabric.device))
         self.optimizer = make_optimizer(model, recipe)
         self.micro_batch = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
         self.train = Batches(data.train, self.device)
@@ -50,26 +62,33 @@ class Steps:
         # what a forward pass changes (batch norm's running statistics), to be able to take it back
         self._buffers = list(model.buffers())
         self._before = [buffer.clone() for buffer in self._buffers]
+        self._untried = TRIED
+        self._is_trial = False
 
     def evaluate(self) -> tuple[float, float]:
         """Accuracy and mean cross entropy on held-out images."""
-        return self._retrying(
-            lambda: measure(self._net, self._held_out, self._normalise, self.micro_batch)
+        self.exchange.average_statistics()
+        images, share = self._held_out, self.exchange.share(len(self._held_out))
+        measured = self._retrying(
+            lambda: measure(self._net, images, self._normalise, self.micro_batch, share)
         )
+        return scores(measured, images, self.exchange)
 
     def step(self, index_B: NDArray[np.int64], lr: float, seed: int) -> Tensor:
         """One step on a batch; what is random in it depends on `seed`.
 
         Returns:
-            The mean loss of the batch, still on the device.
+            The mean loss of the batch, still on the device. With several processes, it is what
+            `exchange.mean` makes of theirs.
 
         Raises:
             OutOfMemory: not one image fits.
         """
         _copy(self._buffers, self._before)
-        loss = self._retrying(
-            lambda: self._gradients(index_B, seed), lambda: _copy(self._before, self._buffers)
-        )
+        if self.exchange.size == 1:
+            loss = self._retrying(lambda: self._gradients(index_B, seed), self._undo)
+        else:
+            loss = self._gradients_of_all(index_B, seed)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         if self._recipe.grad_clip is not None:
@@ -80,28 +99,95 @@ class Steps:
         self._wrapped.step()
         return loss
 
+    def _gradients_of_all(self, index_B: NDArray[np.int64], seed: int) -> Tensor:
+        """The same with other processes, each with its share of the batch.
+
+        Gradients travel during the backward pass, in which no process can turn back while others
+        go on. So the first steps with micro-batches of a size are tried before, where each is by
+        itself: the second one too, since the optimizer takes its memory at the end of the first.
+        """
+        if self._untried:
+            self._is_trial = True
+            with self.exchange.silent():
+                self._retrying(lambda: self._gradients(index_B, seed), self._undo)
+            self._is_trial = False
+            self._check_all_used()
+            self._undo()
+            self._untried -= 1
+        try:
+            return self._gradients(index_B, seed)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise LateOutOfMemory(
+                f"out of memory on {self.device}, where {self._recipe.batch_size} images in parts "
+                f"of {self.micro_batch} did fit before",
+                hint="does another program use it? The same command goes on from the last epoch",
+            ) from None
+
+    def _check_all_used(self) -> None:
+        unused = [
+            name
+            for name, weight in self.model.named_parameters()
+            if weight.requires_grad and weight.grad is None
+        ]
+        if unused:
+            raise ArchspecError(
+                f"the logits do not depend on {len(unused)} of the network's weights "
+                f"({', '.join(unused[:3])}{', …' if unused[3:] else ''}), and several devices wait "
+                "for a gradient of each",
+                hint="take them out of the network, or train on one device",
+            )
+
     def _gradients(self, index_B: NDArray[np.int64], seed: int) -> Tensor:
         """Gradients of the mean loss of a batch, summed over its micro-batches."""
         torch.manual_seed(seed)
         self._net.train()
         self.optimizer.zero_grad(set_to_none=True)
-        images_BCHW, labels_B = self.train.take(index_B)
-        images_BCHW, weight = mix(self._normalise(self._augment(images_BCHW)), self._recipe.mixup)
-        others_B = labels_B.flip(0)
+        count, size = len(index_B), self.exchange.size
+        if size == 1:
+            images_SCHW, labels_S = self.train.take(index_B)
+            images_SCHW, weight = mix(
+                self._normalise(self._augment(images_SCHW)), self._recipe.mixup
+            )
+            others_S = labels_S.flip(0)
+        else:
+            images_SCHW, labels_S, others_S, weight = self._own(index_B)
+            torch.manual_seed(seed_of(seed, self.exchange.rank))  # for dropout and its like
         total = torch.zeros((), device=self.device)
         # all of about one size: batch norm has little to go by in a small remainder
-        count = len(index_B)
-        parts = -(-count // self.micro_batch)
+        own = len(labels_S)
+        parts = -(-self.exchange.largest_share(count) // self.micro_batch)
         for part in range(parts):
-            cut = slice(part * count // parts, (part + 1) * count // parts)
-            logits_BK = self._forward(images_BCHW[cut])
-            loss = mixed_loss(
-                logits_BK, labels_B[cut], others_B[cut], weight, self._recipe.label_smoothing
-            )
-            loss = loss * (len(logits_BK) / count)
-            self._fabric.backward(loss)
+            start, stop = part * own // parts, (part + 1) * own // parts
+            # where others have one image more, in parts of one image: one that does not count
+            cut = slice(start, max(stop, start + 1))
+            is_held = self._is_trial or part < parts - 1
+            with self.exchange.held_back(self._net, is_held):
+                logits_MK = self._forward(images_SCHW[cut])
+                loss = mixed_loss(
+                    logits_MK, labels_S[cut], others_S[cut], weight, self._recipe.label_smoothing
+                )
+                loss = loss * ((stop - start) / count * size)  # PyTorch takes the mean of them all
+                self._fabric.backward(loss)
             total += loss.detach()
         return total
+
+    def _own(self, index_B: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor, float]:
+        """This process's images of a batch, as they would be if it had them all; labels, labels of
+        what is mixed in, and the weight of the former. What is random is drawn for all."""
+        count = len(index_B)
+        share = self.exchange.share(count)
+        rows = torch.arange(share.start, share.stop)
+        if self._recipe.mixup:
+            rows = torch.cat([rows, count - 1 - rows])
+        images_CHW, labels = self.train.take(index_B[rows.numpy()])
+        images = self._normalise(self._augment.some(images_CHW, rows, count))
+        weight = mixing_weight(self._recipe.mixup)
+        own = len(share)
+        if self._recipe.mixup:
+            images = images[own:].lerp(images[:own], weight)
+        return images, labels[:own], labels[-own:], weight
 
     def _forward(self, images_BCHW: Tensor) -> Tensor:
         try:
@@ -123,13 +209,20 @@ class Steps:
         return logits_BK.float()
 
     def _retrying(self, action: Callable[[], T], undo: Callable[[], None] | None = None) -> T:
-        """Do it, with the micro-batch halved for as long as memory runs out."""
+        """Do it, with the micro-batch halved for as long as memory runs out in any process.
+
+        Args:
+            action: what waits for no other process.
+        """
         while True:
+            done: list[T] = []
             try:
-                return action()
+                done.append(action())
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+            if not self.exchange.any(not done):
+                return done[0]
             # out of the handler, whose exception keeps alive what the failed pass had allocated
             self._halve()
             if undo is not None:
@@ -139,16 +232,23 @@ class Steps:
         self.optimizer.zero_grad(set_to_none=True)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+        largest = self.exchange.largest_share(self._recipe.batch_size)
+        self.micro_batch = min(self.micro_batch, largest)
         if self.micro_batch == 1:
             raise OutOfMemory(
                 f"out of memory on {self.device}: not even one image at a time can be trained on",
                 hint="a smaller network or resolution may fit",
             )
         self.micro_batch //= 2
+        self._untried = TRIED
         self._note(
             f"out of memory on {self.device}: batches of {self._recipe.batch_size} images are now "
             f"taken in parts of {self.micro_batch}"
         )
+
+    def _undo(self) -> None:
+        """Take back what forward passes changed since the step began."""
+        _copy(self._before, self._buffers)
 
 
 def _copy(source: list[Tensor], target: list[Tensor]) -> None:

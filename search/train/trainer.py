@@ -1,4 +1,4 @@
-"""Training of one network on one device, repeatable to the bit and safe to kill.
+"""Training of one network, repeatable to the bit and safe to kill.
 
 B images of a batch, C channels, H height, W width, K classes.
 """
@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -30,8 +30,12 @@ from archspec.search.train.device import open_fabric, repeatable, seed_of
 from archspec.search.train.history import Epoch, Result
 from archspec.search.train.optimise import learning_rate
 from archspec.search.train.outcomes import Diverged, Interrupted
+from archspec.search.train.ranks import on_first
 from archspec.search.train.recipe import Recipe
 from archspec.search.train.steps import Steps
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 CHECKED_EVERY = 50
 """Steps between two looks at the loss, each of which waits for the device."""
@@ -52,6 +56,7 @@ def train(
     on_step: Callable[[int, int], None] | None = None,
     on_note: Callable[[str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    fabric: Fabric | None = None,
 ) -> Result:
     """Train a network in place; it is left on the device, in eval mode.
 
@@ -62,6 +67,11 @@ def train(
     A step that does not fit into memory is taken again in micro-batches of half the size, whose
     gradients are summed; the batch stays what it is. Batch norm then sees micro-batches: it
     normalises by their statistics, and its running statistics move once for each.
+
+    Several processes (`fabric`) train as one would: each takes its share of every batch, with what
+    is random in it drawn for the whole batch, but for what the network draws itself (dropout).
+    What they add up, they add up in another order: equal to rounding, not to the bit. Batch norm
+    is as `Exchange` says. The checkpoint is the same one, for any number of processes.
 
     Args:
         model: images (B, C, H, W) in, logits (B, K) out.
@@ -75,27 +85,39 @@ def train(
         on_epoch: called after each epoch. What it raises passes through.
         on_step: called with the step (from 1) and the steps of an epoch.
         on_note: called with what a user should know; without it, that is logged as a warning.
-        should_stop: asked before each step.
+        should_stop: asked before each step; several processes must get the same answer.
+        fabric: of processes that train together, as `joined` gives it, instead of a device of
+            one's own. Each calls this with the same arguments; the first one alone reads and
+            writes the checkpoint.
 
     Raises:
         Diverged: the loss is not finite.
         OutOfMemory: not one image fits.
         Interrupted: `should_stop` said so.
         ForeignCheckpoint: the checkpoint is of another training.
-        ArchspecError: no such device, no images, or the checkpoint cannot be written.
+        ArchspecError: no such device, no images, fewer of them in a batch than devices, or the
+            checkpoint cannot be written.
     """
     if seed < 0:
         raise ArchspecError(f"a seed is 0 or more, found {seed}")
     for name, split in (("train on", data.train), ("score on", data.held_out)):
         if not len(split):
             raise ArchspecError(f"{data.name} has no images to {name}")
-    note = on_note or _log.warning
-    fabric = open_fabric(device, recipe.precision)
+    fabric = fabric or open_fabric(device, recipe.precision)
+    note = on_note or (_log.warning if fabric.is_global_zero else _log.debug)
+    together = min(recipe.batch_size, len(data.train))
+    if together < fabric.world_size:
+        raise ArchspecError(
+            f"a batch of {together} images is not one for each of {fabric.world_size} devices",
+            hint="fewer devices, or a larger batch",
+        )
     cuda = [fabric.device] if fabric.device.type == "cuda" else []
     with repeatable(), torch.random.fork_rng(cuda):
         run = _Run(Steps(model, data, recipe, fabric, note), recipe, seed)
         mark = fingerprint(model, data.digest, recipe, seed, identity or {})
-        saved = None if checkpoint is None else _read(checkpoint, mark, note)
+        saved = on_first(
+            fabric, lambda: None if checkpoint is None else _read(checkpoint, mark, note)
+        )
         if saved is not None:
             run.resume(saved)
         for epoch in run.history:
@@ -103,8 +125,9 @@ def train(
                 on_epoch(epoch)
         while len(run.history) < recipe.epochs:
             run.epoch(on_step, should_stop)
-            if checkpoint is not None:
-                save(checkpoint, mark, run.saved())
+            on_first(
+                fabric, lambda: None if checkpoint is None else save(checkpoint, mark, run.saved())
+            )
             if on_epoch is not None:
                 on_epoch(run.history[-1])
     model.eval()
@@ -147,7 +170,7 @@ class _Run:
         """Train for one epoch, evaluate, and append to the history."""
         start, number = time.perf_counter(), len(self.history) + 1
         batches = shuffled(len(self.steps.train), self._recipe.batch_size, self._seed, number)
-        count, lr = len(batches), 0.0
+        count, lr, trained_on = len(batches), 0.0, 0.0
         total = torch.zeros((), device=self.steps.device)
         for step, index_B in enumerate(batches, 1):
             if should_stop is not None and should_stop():
@@ -155,7 +178,8 @@ class _Run:
             lr = learning_rate(self._recipe, (number - 1) * count + step, count)
             total += self.steps.step(index_B, lr, seed_of(self._seed, number, step))
             if step % CHECKED_EVERY == 0 or step == count:
-                _check(float(total), "loss", number, step)
+                trained_on = float(self.steps.exchange.mean(total))
+                _check(trained_on, "loss", number, step)
             if on_step is not None:
                 on_step(step, count)
         trained = time.perf_counter() - start
@@ -163,7 +187,7 @@ class _Run:
         _check(loss, "loss on held-out images", number, count)
         self.history.append(
             Epoch(
-                number, accuracy, loss, float(total) / count, lr,
+                number, accuracy, loss, trained_on / count, lr,
                 seconds=time.perf_counter() - start,
                 images_per_second=sum(map(len, batches)) / trained,
             )

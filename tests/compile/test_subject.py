@@ -358,6 +358,7 @@ def test_weights_that_are_not_there(given: dict[str, Any], here: Path) -> None:
 @pytest.fixture
 def trained(here: Path) -> Path:
     """What `archspec train` leaves, of one epoch."""
+    from archspec.search.train.device import open_fabric
     from archspec.search.train.fitting import fitted
     from archspec.search.train.folder import open_folder
     from archspec.search.train.job import train_in_folder
@@ -366,7 +367,7 @@ def trained(here: Path) -> Path:
     data, recipe = searches.images(), make_recipe({"epochs": 1, "batch_size": 36})
     with open_folder(Path("runs/train/little")) as folder:
         train_in_folder(
-            fitted(archspec.load("net.yaml"), data, 6), data, recipe, folder, device="cpu"
+            fitted(archspec.load("net.yaml"), data, 6), data, recipe, folder, open_fabric("cpu")
         )
     return Path("runs/train/little")
 

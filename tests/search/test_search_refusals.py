@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,10 @@ TOO_LOW = """no network of little is inside 1..2 FLOPs
   the dearest: 14.712K FLOPs (dim=8, depth=3, mixer=rows)
   choose a budget between them"""
 NAME = "a study's name has letters, digits and . _ + - (at most 100, the first no sign), found "
+
+
+UNSENDABLE = functools.partial(max, (each for each in ()))
+"""An objective that no pipe takes."""
 
 
 def parameters(spec: Spec) -> float:
@@ -68,6 +73,14 @@ def refused(call: Callable[[], Any]) -> str:
          "nothing needs to be searched for 'flops': the cheapest network is known\n"
          "  name something to be good at too: --objective accuracy,flops"),
         ({"objective": 3}, "an objective is a name or a function of a Spec, found 3"),
+        ({"workers": 0}, "the number of workers must be 1 or more, found 0"),
+        ({"workers": 2, "objective": "accuracy, latency"},
+         "latency cannot be measured beside other workers of the same machine, which slow each "
+         "other down\n"
+         "  leave out --workers; other machines may share the study with --storage"),
+        ({"workers": 2, "objective": UNSENDABLE},
+         "the objective cannot be sent to other processes: cannot pickle 'generator' object\n"
+         "  define it at the top of a module, or search with workers=1"),
         ({"device": "tpu"},
          "there is no device 'tpu'\n  known: auto, cpu, cuda, cuda:0, cuda:1, …"),
         ({"study": "../x"}, f"{NAME}'../x'"),
