@@ -47,15 +47,22 @@ class Server:
         self.ask(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def empty(self, url: str) -> None:
+        """Take everything out of a database, and everybody."""
+        for pid in self.backends(url):
+            self.ask(f"SELECT pg_terminate_backend({pid})")
+        for statement in ("DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
+            self.ask(statement, _name(url))
+
     def url(self, name: str) -> str:
         return f"postgresql+psycopg://postgres@/{name}?host={self.socket}"
 
-    def ask(self, statement: str) -> list[Any]:
+    def ask(self, statement: str, database: str = "postgres") -> list[Any]:
         """The rows that it answers with."""
         import psycopg
 
         with psycopg.connect(
-            host=str(self.socket), user="postgres", dbname="postgres", autocommit=True
+            host=str(self.socket), user="postgres", dbname=database, autocommit=True
         ) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
@@ -83,9 +90,8 @@ class Server:
 
     def backends(self, url: str) -> list[int]:
         """The processes that serve the connections to a database."""
-        name = url.partition("?")[0].rpartition("/")[2]
         rows = self.ask(
-            f"SELECT pid FROM pg_stat_activity WHERE datname = '{name}' "
+            f"SELECT pid FROM pg_stat_activity WHERE datname = '{_name(url)}' "
             "AND backend_type = 'client backend'"
         )
         return [pid for (pid,) in rows]
@@ -122,6 +128,11 @@ def server() -> Iterator[Server]:
                 made.stop("immediate")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _name(url: str) -> str:
+    """The database that a URL is of."""
+    return url.partition("?")[0].rpartition("/")[2]
 
 
 def missing() -> str | None:
@@ -165,8 +176,7 @@ class Network:
 
     def url(self, url: str) -> str:
         """The way to a database of the server through this port."""
-        name = url.partition("?")[0].rpartition("/")[2]
-        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{name}"
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{_name(url)}"
 
     @contextlib.contextmanager
     def cut(self) -> Iterator[None]:
@@ -220,6 +230,8 @@ class Network:
         self._selector.register(behind, selectors.EVENT_READ, client)
 
     def _pass_on(self, source: Any, sink: socket.socket) -> None:
+        if source.fileno() < 0:  # closed with its other end, a moment ago
+            return
         try:
             content = source.recv(1 << 16)
             sink.sendall(content)

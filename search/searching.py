@@ -273,6 +273,7 @@ def opened(ready: Ready, *, alone: bool, patient: bool = False) -> Iterator[Benc
     Raises:
         StudyError: it is another study, or cannot be kept.
     """
+    from archspec.search import database
     from archspec.search import storage as store
     from archspec.search.patience import LIMIT, Patience
     from archspec.search.turns import Turn
@@ -293,7 +294,7 @@ def opened(ready: Ready, *, alone: bool, patient: bool = False) -> Iterator[Benc
         storage = stack.enter_context(
             store.connected(ready.url, shared=not alone, patience=patience)
         )
-        watch = None if alone else Watch(shop.folder, shop.worker, store.GRACE)
+        watch = None if alone else Watch(shop.folder, shop.worker, database.HEARTBEAT)
         # workers that begin at the same instant: the first one says what the study is
         with Turn(None if alone else storage, f"{ready.name} start").taken():
             study = _open(ready.name, storage, shop)

@@ -14,7 +14,7 @@ from optuna.study import Study
 
 from archspec.errors import Mark
 from archspec.search.addresses import FILE, shown, url_of
-from archspec.search.database import GRACE, connect, connected, messages, quiet
+from archspec.search.database import connect, connected, messages, quiet
 from archspec.search.errors import StudyError
 from archspec.search.kept import LOCK
 from archspec.search.objectives import Direction
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 __all__ = [
-    "FINALIST", "GRACE", "PLAN", "SETTINGS", "connect", "connected", "load_study", "locked",
+    "FINALIST", "PLAN", "SETTINGS", "connect", "connected", "load_study", "locked",
     "messages", "open_study", "opened_study", "quiet", "shown", "url_of",
 ]  # fmt: skip
 

@@ -21,10 +21,16 @@ def server() -> Iterator[postgres.Server]:
         yield found
 
 
-@pytest.fixture
-def url(server: postgres.Server) -> str:
-    """A database of PostgreSQL, empty."""
+@pytest.fixture(scope="session")
+def _database(server: postgres.Server) -> str:
     return server.database()
+
+
+@pytest.fixture
+def url(server: postgres.Server, _database: str) -> str:
+    """A database of PostgreSQL, empty."""
+    server.empty(_database)  # a new one for each test is 300 files
+    return _database
 
 
 @pytest.fixture(params=["postgresql", "sqlite"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import secrets
 import shutil
@@ -143,8 +144,8 @@ def work(folder: Path, url: str, ways: Ways, more: dict[str, Any]) -> None:
     from archspec.search.searching import run
 
     log = Log(folder / "log")
-    import faulthandler
-    faulthandler.register(signal.SIGUSR1, file=open(f"/tmp/h/p2-hang-{os.getpid()}.txt","w"))
+    stack = (folder / f"stack-{os.getpid()}").open("w")
+    faulthandler.register(signal.SIGUSR1, file=stack)
     database.HEARTBEAT, database.GRACE = ways.heartbeat, ways.grace
     patience.LIMIT, patience._LONGEST, turns.PATIENCE = ways.patience, 1.0, ways.turn
     trying.PATIENCE, trying.POLL = ways.turn, 0.1
@@ -270,19 +271,19 @@ class Crew:
     def join(self) -> list[int]:
         """Wait for all workers that were not killed; how they ended."""
         for process in self.processes:
-            process.join(40)
-            if process.exitcode is None:
-                os.kill(process.pid, signal.SIGUSR1)
-                time.sleep(1)
-                print("HANG", process.pid, open(f"/proc/{process.pid}/stat").read()[:60])
-                print(open(f"/tmp/h/p2-hang-{process.pid}.txt").read())
-                for t in self.trials_now():
-                    if t.state.name in ("RUNNING","WAITING"): print(t)
-                print(self.log.lines()[-12:], self.log.of("note"))
-            assert process.exitcode is not None, "it hangs"
+            process.join(_PATIENCE)
+            assert process.exitcode is not None, self._where(process.pid)
         errors = self.log.of("error")
         assert not errors, errors
         return [p.exitcode for p in self.processes if p.pid not in self.dead]
+
+    def _where(self, pid: int) -> str:
+        """Where a process hangs."""
+        path = self.folder / f"stack-{pid}"
+        if path.exists():
+            os.kill(pid, signal.SIGUSR1)
+            time.sleep(1)
+        return f"{pid} hangs: {path.read_text() if path.exists() else 'it never began'}"
 
     def forgive(self) -> None:
         """Forget the errors so far, which were expected."""

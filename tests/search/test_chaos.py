@@ -43,7 +43,7 @@ def torment(
     crew: Crew, server: Server, score: Score, faults: list[str], pause: tuple[float, float]
 ) -> dict[str, Any]:
     """Do one fault after the other until the study is done; what was done, and for how long."""
-    draw, done = random.Random(int(os.environ.get("CS", "6"))), Counter[str]()
+    draw, done = random.Random(6), Counter[str]()
     began = time.monotonic()
     crew.start(WORKERS, objective=score)
     crew.began(WORKERS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,12 @@ def is_there(pid: int) -> bool:
         return False
 
 
+def are_gone(pids: Iterable[int]) -> bool:
+    return not any(map(is_there, pids))
+
+
 def test_a_crew_whose_workers_and_whose_parent_are_killed(tmp_path: Path) -> None:
     """A killed worker is started again; without their parent the workers stop."""
-    workers: set[int] = set()
     for crew in workers_of(tmp_path, f"sqlite:///{tmp_path}/runs/{STUDY}/study.db", 8):
         crew.close_gate()
         (parent,) = crew.start(1, workers=2, storage=None)
@@ -95,10 +99,10 @@ def test_a_crew_whose_workers_and_whose_parent_are_killed(tmp_path: Path) -> Non
             if f"worker {number} " in crew.log.of("note")[0][1]
         ]
         crew.kill(parent)
-        workers |= {pid for pid, _ in crew.log.of("began")}
+        workers = {pid for pid, _ in crew.log.of("began")}
         crew.dead |= workers
         crew.let_through(2)  # a function that computes is not interrupted
-        until(lambda: not any(map(is_there, workers)), "workers that stop without their parent")
+        until(partial(are_gone, workers), "workers that stop without their parent")
         assert len(crew.log.of("began")) == 3, "none of them began another"
         kept = crew.complete()
         assert len(kept) == 2

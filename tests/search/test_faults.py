@@ -20,7 +20,7 @@ import archspec
 from archspec.cli import progress
 from archspec.cli.app import _load_commands, app
 from archspec.errors import ArchspecError
-from archspec.search import retries
+from archspec.search import database, retries
 from archspec.search.errors import StudyError
 from archspec.search.listener import Listener
 from archspec.search.pruning import SuccessiveHalving
@@ -385,15 +385,22 @@ def slow(spec: Spec) -> float:
     return float(archspec.cost(spec).flops)
 
 
-def test_a_shared_storage_takes_up_only_its_own_dead_trials(tmp_path: Path) -> None:
-    """Trials of other folders may be alive; their signs of life tell after three minutes."""
+def test_a_shared_storage_takes_up_others_dead_trials_after_their_signs_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of its own folder at once; trials of other folders may be alive."""
     more = {"storage": str(tmp_path / "shared.db"), "finalists": 0, "trials": 2}
     for folder in ("a", "b"):
         code = run_to(searches.killed_at, tmp_path / folder, "epoch", 1, more)
         assert code == KILLED
-    outcome = search(tmp_path / "a", **more)
+    monkeypatch.setattr(database, "HEARTBEAT", 1)
+    monkeypatch.setattr(database, "GRACE", 2)
+    heard = Ears()
+    outcome = search(tmp_path / "a", **more, listener=heard)
+    assert heard.of("resumed") == [(0, 1)]
     states = [(trial.state, trial.retry_of) for trial in outcome.record.trials]
-    assert states == [("failed", None), ("running", None), ("complete", 0), ("pruned", None)]
+    assert [state for state, _ in states[:2]] == ["failed", "failed"]
+    assert [first for _, first in states] == [None, None, 0, 1]
 
 
 # -- faults of the objective -----------------------------------------------------------------------
