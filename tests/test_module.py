@@ -30,13 +30,14 @@ NOISY = (nn.Dropout, StochasticDepth, nn.modules.batchnorm._BatchNorm)
 
 SILENT = {
     "mixer_s16": r"\.token_mlp\.down\.bias$",
+    "gmixer_12": r"\.token_mlp\.gated_mlp\.down\.bias$",
     "poolformer_s12": r"\.norm1\.bias$",
 }
 """Parameters that the output does not depend on.
 
-Mixer's last token bias is the same for all channels of a token, and every reader of the residual
-stream is a layer norm over channels, which takes it out again. PoolFormer's mixer is a difference
-of positions, in which what is the same at all of them is lost.
+Mixer's and gMixer's last token bias is the same for all channels of a token, and every reader of
+the residual stream is a layer norm over channels, which takes it out again. PoolFormer's mixer is a
+difference of positions, in which what is the same at all of them is lost.
 """
 
 # -- training ------------------------------------------------------------------------------------
@@ -71,7 +72,8 @@ def test_gradients_reach_every_parameter(case: str) -> None:
         if re.search(silent, name):
             assert float(gradient.abs().max()) < 1e-12 * largest, name
         else:
-            assert float(gradient.abs().max()) > 1e-6 * largest, name
+            # RepViT's mixers have no residual around them: 1e-8 of it is left at the stem
+            assert float(gradient.abs().max()) > 1e-9 * largest, name
 
 
 @settings(max_examples=60, deadline=None)
@@ -222,17 +224,20 @@ def test_copies_of_random_networks(text: str) -> None:
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_weights_round_trip(case: str, suffix: str, tmp_path: Path) -> None:
     network, images = network_of(case), network_of(case).images(2, torch.float32)
-    state = {name: torch.rand_like(t) if t.is_floating_point() else t + 3
+    # small, since products of many positive numbers leave float32
+    state = {name: torch.rand_like(t) / 8 if t.is_floating_point() else t + 3
              for name, t in network.module.state_dict().items()}  # fmt: skip
     network.module.load_state_dict(state)
     file = tmp_path / f"model{suffix}"
     torch.save(state, file) if suffix == ".pth" else save_file(state, file)
     torch.manual_seed(7)
     other = to_module(lower(network.graph))
-    assert load_weights(other, network.spec, network.graph, file) == "archspec"
+    assert load_weights(other, network.spec, network.graph, file).naming == "archspec"
     for name, tensor in other.state_dict().items():
         assert torch.equal(tensor, state[name]), name
-    assert torch.equal(other.eval()(images), network.module.eval()(images))
+    logits = network.module.eval()(images)
+    assert logits.isfinite().all()
+    assert torch.equal(other.eval()(images), logits)
 
 
 # -- precision, devices, seeds -------------------------------------------------------------------

@@ -173,18 +173,10 @@ def report(
 ) -> None:
     """Write a study's report anew: one HTML page, and its pictures as PNG."""
     from archspec.cli.app import busy
-    from archspec.search import storage as store
-    from archspec.search.reading import record
+    from archspec.search.reading import find_record, place_of_study
     from archspec.search.report import write_report
-    from archspec.search.settings import check_name
 
-    path = Path(study)
-    if "/" in study or path.is_dir():
-        folder, study = path.parent, path.name
-    place = folder / check_name(study)
-    url = store.url_of(storage, place)
-    with store.messages(store.shown(url)), store.quiet():
-        found = record(store.load_study(study, url))
+    found, place = find_record(study, folder, storage), place_of_study(study, folder)
     if json_:
         _print_json(found.to_dict())
         return

@@ -11,14 +11,17 @@ import typer
 
 from archspec.cli.app import (
     DeviceOption,
+    InterpolateOption,
     JsonOption,
     SetOption,
     SpecArgument,
+    WeightsOption,
     app,
     busy,
     load_spec,
     named_values,
 )
+from archspec.cli.weights import weights_file
 
 
 @app.command()
@@ -70,10 +73,8 @@ def train(
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of weights and training.")] = 0,
     device: DeviceOption = "auto",
     sets: SetOption = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Start from a checkpoint instead of random weights."),
-    ] = None,
+    weights: WeightsOption = None,
+    interpolate: InterpolateOption = False,
     limit: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Train on so many images at most."),
@@ -99,6 +100,7 @@ def train(
         recipe, "--recipe"
     )
     make_recipe(named)  # what is wrong with it is said before any image is read
+    start = weights_file(loaded, weights, interpolate=interpolate)
     size = resolution_of(loaded, resolution)
     with busy("reading the images"):
         images = load(data, size=size, channels=loaded.input["channels"], limit=limit)
@@ -110,8 +112,9 @@ def train(
         try:
             with progress:
                 facts = train_in_folder(
-                    whole, images, settings, folder, seed=seed, device=device, weights=weights,
-                    on_epoch=progress.epoch, on_step=progress.step, on_note=progress.note,
+                    whole, images, settings, folder, seed=seed, device=device, weights=start,
+                    interpolate=interpolate, on_epoch=progress.epoch, on_step=progress.step,
+                    on_note=progress.note,
                 )  # fmt: skip
         except KeyboardInterrupt:
             typer.echo(progress.interrupted(folder.checkpoint.exists()), err=True)

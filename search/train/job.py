@@ -31,6 +31,7 @@ def train_in_folder(
     seed: int = 0,
     device: str = "auto",
     weights: Path | None = None,
+    interpolate: bool = False,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
     on_note: Callable[[str], None] | None = None,
@@ -41,6 +42,7 @@ def train_in_folder(
         spec: with the data's classes and image size (`archspec.search.train.fitting.fitted`).
         folder: an open one; all results are written to it.
         weights: a checkpoint to start from instead of random weights.
+        interpolate: whether its position embeddings are resized.
         on_epoch, on_step, on_note: as for `train`.
 
     Returns:
@@ -55,7 +57,7 @@ def train_in_folder(
     identity = {"spec": spec.digest, "weights": _digest(weights)}
     device = str(open_fabric(device, recipe.precision).device)
     with seeded(seed):
-        model = build(spec, weights=weights)
+        model = build(spec, weights=weights, interpolate=interpolate)
     history: list[Epoch] = []
     live = False
 
