@@ -36,7 +36,7 @@ def test_export(case: str) -> None:
     assert_exports(network_of(case))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(networks())
 def test_export_of_random_networks(text: str) -> None:
     assert_exports(built(text))
@@ -54,7 +54,7 @@ def test_compile(case: str) -> None:
     assert_compiles(network_of(case), "eager")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(networks())
 def test_compile_of_random_networks(text: str) -> None:
     assert_compiles(built(text), "eager")

@@ -207,7 +207,7 @@ def converted(folder: str, *cases: str) -> list[dict[str, Any]]:
     rows = []
     for index, case in enumerate(cases):
         name, batch, precision, how = case.split(" ", maxsplit=3)
-        network = built(shallow(load(name)))
+        network = thin(name, **SMALL[name])
         enlivened(network)
         flat = network_of(network)
         if how == "rewritten":
