@@ -13,7 +13,6 @@ import typer
 
 from archspec.errors import ArchspecError, brief, suggestion
 from archspec.figures import Row, figures_of, shipped_figures
-from archspec.spec import load
 
 WordsArgument = Annotated[
     list[str] | None,
@@ -131,6 +130,8 @@ def _matching(word: str, shipped: list[Row]) -> list[Row]:
     if exact and not is_path:
         return exact
     if os.path.isfile(word):  # noqa: PTH113 - Path's raises for a name too long
+        from archspec.spec import load
+
         load(word)  # which says what is wrong with it
     if os.path.exists(word):  # noqa: PTH110
         if found := figures_of(Path(word)):

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from archspec.cli.app import discard_output
-from archspec.resolution import grouped, listed
 
 
 class _Console(Console):
@@ -132,6 +131,8 @@ def _published(out: Console, facts: dict[str, Any]) -> None:
 
 def _sizes(out: Console, facts: dict[str, Any]) -> None:
     """Which parameters hold for this image size alone."""
+    from archspec.resolution import listed
+
     found = facts["size_dependence"]
     if found["compared"] is None:
         text = "no other image size was found at which this network exists"
@@ -187,6 +188,8 @@ def show_build(facts: dict[str, Any]) -> None:
     _sizes(out, facts)
     _published(out, facts)
     if "weights" in facts:
+        from archspec.resolution import grouped
+
         weights = facts["weights"]
         resized = f"; resized: {grouped(weights['resized'])}" if weights["resized"] else ""
         out.print(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -11,8 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from archspec.cli.tables import console, giga, in_yaml, memory, shape_text
-from archspec.diff import Difference, Pair, PartChange
 from archspec.search.report.words import change
+
+if TYPE_CHECKING:
+    from archspec.diff import Difference, Pair, PartChange
 
 LABELS = {
     "params": "parameters", "flops": "FLOPs", "macs": "multiply-adds",
