@@ -126,9 +126,8 @@ def _facts(spec: Spec) -> dict[str, Any] | None:
 
 
 def _header(first: Spec, second: Spec) -> dict[str, Pair]:
-    axes = ("channels", "height", "width")
     return {
-        "input": Pair(*([int(spec.input[axis]) for axis in axes] for spec in (first, second))),
+        "input": Pair(list(first.image), list(second.image)),
         "classes": Pair(first.classes, second.classes),
         "top1": Pair(first.header.published.top1, second.header.published.top1),
     }

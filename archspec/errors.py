@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import unicodedata
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -67,20 +67,12 @@ class WeightsError(ArchspecError):
 
 def visible(text: str) -> str:
     """Text without what a terminal would obey: control characters and changes of direction."""
-    return "".join(c if is_harmless(c) else f"\\u{ord(c):04x}" for c in text)
+    return OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def is_harmless(character: str) -> bool:
-    """Whether a terminal shows a character and does nothing else."""
-    if character.isprintable():
-        return True
-    return character in "\n\t" or (
-        unicodedata.category(character) not in ("Cc", "Cs") and character not in _TURNING
-    )
-
-
-_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-"""Characters that turn the direction of what follows: text then reads as something else."""
+OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""Control characters but for the line feed and the tab, halves of characters, and what turns the
+direction of the text after it, which then reads as something else."""
 
 
 LISTED = 60

@@ -153,7 +153,7 @@ def _row(path: Path, folder: str) -> Row:
         row["name"], row["extends"] = spec.name, bases[0].stem if bases else None
         row["family"] = family(spec.name, _base_family(header.source, bases))
         row["about"], row["source"] = header.about, header.source
-        row["input"] = [int(spec.input[axis]) for axis in ("channels", "height", "width")]
+        row["input"] = list(spec.image)
         row["classes"], row["holes"] = spec.classes, len(spec.holes)
         row["top1"] = published.top1
         printed = {"params": published.params, "flops": published.flops}

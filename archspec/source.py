@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from archspec.errors import Mark, SpecError, brief, is_harmless, suggestion
+from archspec.errors import OBEYED, Mark, SpecError, brief, suggestion
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000
@@ -290,12 +290,11 @@ class _Tree:
 
     def plain(self, event: yaml.Event, mark: Mark, depth: int) -> Node:
         if isinstance(event, yaml.ScalarEvent):
-            for character in event.value:
-                if not is_harmless(character):
-                    raise SpecError(
-                        f"holds U+{ord(character):04X}, which a terminal would obey", mark=mark,
-                        hint="a spec holds text that can be read",
-                    )  # fmt: skip
+            if obeyed := OBEYED.search(event.value):
+                raise SpecError(
+                    f"holds U+{ord(obeyed[0]):04X}, which a terminal would obey", mark=mark,
+                    hint="a spec holds text that can be read",
+                )  # fmt: skip
             value = scalar(event.value) if event.implicit[0] else event.value
             if isinstance(value, float) and not math.isfinite(value):
                 raise SpecError(f"{brief(event.value)} is not a finite number", mark=mark)

@@ -31,7 +31,7 @@ from archspec.errors import ArchspecError, SpecError
 from archspec.expansion import expand
 from archspec.figures import shipped_figures
 from archspec.graph import CallNode, Graph, OpNode
-from archspec.shape import CHANNELS, HEIGHT, WIDTH
+from archspec.shape import CHANNELS
 from archspec.spec import Spec, as_spec, load
 
 try:
@@ -211,8 +211,7 @@ def create(
         model = Model(model, spec, graph)
         if classes is not None and classes != model.num_classes:
             model.reset_classifier(classes)
-    size = tuple(int(spec.input[axis]) for axis in (CHANNELS, HEIGHT, WIDTH))
-    known = replace(cfg, architecture=variant, input_size=size, num_classes=before).to_dict()
+    known = replace(cfg, architecture=variant, input_size=spec.image, num_classes=before).to_dict()
     if features:  # as timm leaves them out
         known = {key: known[key] for key in known if key not in ("num_classes", "classifier")}
     else:
@@ -272,9 +271,8 @@ def _refuse_pooling(global_pool: str | None) -> None:
 def _pretrained(spec: Spec) -> dict[str, Any]:
     """What timm keeps of a network's checkpoints, by name and tag."""
     name = f"{PREFIX}_{spec.name}"
-    size = tuple(int(spec.input[axis]) for axis in (CHANNELS, HEIGHT, WIDTH))
     common = {
-        "input_size": size, "fixed_input_size": True, "num_classes": spec.classes,
+        "input_size": spec.image, "fixed_input_size": True, "num_classes": spec.classes,
         "description": spec.header.about, "architecture": name,
     }  # fmt: skip
     found: dict[str, Any] = {}

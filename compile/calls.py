@@ -64,8 +64,8 @@ def compile(  # noqa: A001 - as re.compile and torch.compile are called
     subject = find(given, study=study, weights=weights, interpolate=interpolate)
     place = place_for(kind, device)
     settings = Settings(
-        (subject.spec.input["channels"], subject.spec.input["height"], subject.spec.input["width"]),
-        Batch.parse(str(batch)), choose_precision(kind, precision, place), place, options or {},
+        subject.spec.image, Batch.parse(str(batch)), choose_precision(kind, precision, place),
+        place, options or {},
     )  # fmt: skip
     chosen = choose_rewrites(rewrites) if isinstance(rewrites, str) else tuple(rewrites)
     request = Request(kind, settings, chosen, benchmark, seconds, use_cache)

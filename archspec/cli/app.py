@@ -143,6 +143,8 @@ def _load_commands() -> None:
     import archspec.cli as package
 
     for module in pkgutil.iter_modules(package.__path__):
+        if module.name.startswith("tables"):
+            continue  # loaded by the command that prints them
         importlib.import_module(f"{package.__name__}.{module.name}")
 
 

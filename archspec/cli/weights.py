@@ -18,9 +18,6 @@ from archspec.files import replacing
 if TYPE_CHECKING:
     from archspec.checkpoints import Checkpoint, Kept
 
-BYTES = 4
-"""Of a parameter in fp32, which public checkpoints are nearly always in."""
-
 
 @app.command()
 def weights(
@@ -150,7 +147,8 @@ def _listed(spec: Any, found: tuple[Checkpoint, ...]) -> list[dict[str, Any]]:
 
 
 def _expected_size(spec: Any) -> int | None:
-    from archspec.counting import count
+    """In bytes, if it holds fp32, as public checkpoints nearly always do."""
+    from archspec.counting import BYTES, count
     from archspec.expansion import expand
 
     return None if spec.holes else BYTES * int(count(expand(spec)).params)
