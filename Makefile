@@ -32,6 +32,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	# apart, and without what it needs to run: tests ask it which operators TensorRT converts
 	-$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/torch_tensorrt torch-tensorrt==2.13.0
+	# apart, and without torchvision: tests register the shipped networks with it
+	-$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/timm timm==1.0.31
 	touch $@
 
 # Known vulnerabilities of what is installed, by the registry's own list; not a part of `make test`,

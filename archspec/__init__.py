@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from archspec.api import build, cost, emit
     from archspec.counting import CostTable
+    from archspec.download import DownloadError
     from archspec.errors import ArchspecError, ShapeError, SpecError, WeightsError
     from archspec.expansion import expand
     from archspec.graph import Graph
     from archspec.many import costs
+    from archspec.resolution import size_dependence
     from archspec.spec import Spec, load, loads
 
 __version__ = "0.1.0"
@@ -28,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArchspecError",
     "CostTable",
+    "DownloadError",
     "Graph",
     "ShapeError",
     "Spec",
@@ -40,6 +43,7 @@ __all__ = [
     "expand",
     "load",
     "loads",
+    "size_dependence",
 ]
 
 # No submodule has one of these names: importing it would put the module in the function's place.
@@ -47,7 +51,7 @@ _HOME = {
     "build": "api", "cost": "api", "emit": "api", "costs": "many", "expand": "expansion",
     "load": "spec", "loads": "spec", "Spec": "spec", "CostTable": "counting", "Graph": "graph",
     "ArchspecError": "errors", "ShapeError": "errors", "SpecError": "errors",
-    "WeightsError": "errors",
+    "WeightsError": "errors", "DownloadError": "download", "size_dependence": "resolution",
 }  # fmt: skip
 
 

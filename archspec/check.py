@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from archspec.counting import CostTable
-from archspec.graph import CallNode, Graph, OpNode
+from archspec.counting import CostTable, Written, written_out
+from archspec.graph import Graph
 from archspec.measure import Measured
 
 OUTSIDE = "(no op)"
 """Stands for what was measured where the graph has no op: always a defect."""
+_OUTSIDE = Written(OUTSIDE, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,14 @@ class Check:
 
 def check(graph: Graph, table: CostTable, measured: Measured) -> Check:
     """Compare, at every op of the network on its own."""
-    kinds = _kinds(graph)
+    kinds = written_out(graph)
     ours: dict[str, Counter[str]] = {}
     for name, part in table.by_op().items():
         ours[name] = Counter(params=int(part.params), flops=int(part.flops))
     theirs: dict[str, Counter[str]] = {}
     for figure, by_path in (("params", measured.params), ("flops", measured.flops)):
         for path, amount in by_path.items():
-            kind = kinds.get(path, (OUTSIDE, 0, 0))[0]
+            kind = kinds.get(path, _OUTSIDE).op
             theirs.setdefault(kind, Counter())[figure] += amount
     lines = []
     for name in dict.fromkeys([*ours, *theirs]):
@@ -69,33 +70,10 @@ def check(graph: Graph, table: CostTable, measured: Measured) -> Check:
     )  # fmt: skip
 
 
-def _kinds(graph: Graph) -> dict[str, tuple[str, int, int]]:
-    """Module path → op kind, parameters, FLOPs, with repeated layers written out."""
-    found: dict[str, tuple[str, int, int]] = {}
-
-    def visit(part: Graph, prefix: str) -> None:
-        for node in part.nodes:
-            path = f"{prefix}{node.id}"
-            if isinstance(node, OpNode):
-                shapes = node.input_shapes
-                figures = int(node.op.params(*shapes)), int(node.op.flops(*shapes))
-                found[path] = (node.op.name, *figures)
-            elif isinstance(node, CallNode):
-                visit(node.graph, f"{path}.")
-            else:
-                for index, body in enumerate(node.iterations()):
-                    visit(body, f"{path}.{index}.")
-
-    visit(graph, "")
-    return found
-
-
-def _differences(
-    kinds: dict[str, tuple[str, int, int]], table: CostTable, measured: Measured
-) -> list[str]:
+def _differences(kinds: dict[str, Written], table: CostTable, measured: Measured) -> list[str]:
     found = []
     for path in dict.fromkeys([*kinds, *measured.params, *measured.flops]):
-        kind, params, flops = kinds.get(path, (OUTSIDE, 0, 0))
+        kind, params, flops = kinds.get(path, _OUTSIDE)
         place = f"{path or 'the network itself'} ({kind.strip('()')})"
         if params != measured.params.get(path, 0):
             found.append(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from archspec.graph import Graph
+from archspec.graph import Graph, OpNode
 from archspec.shape import Shape
 
 BYTES = 4
@@ -23,12 +23,32 @@ class Row:
     params: Any
     flops: Any
     activations: Any
-    output: Shape
-    is_product: bool
+    node: OpNode
+
+    @property
+    def output(self) -> Shape:
+        return self.node.outputs[0]
+
+    @property
+    def is_product(self) -> bool:
+        return self.node.op.is_product
+
+    @property
+    def other_operations(self) -> Any:
+        """Computed when asked for: in a Fourier transform it is no polynomial of the sizes."""
+        return self.node.op.other_operations(*self.node.input_shapes)
 
     @property
     def stage(self) -> str:
         return self.path[0]
+
+
+class Written(NamedTuple):
+    """One op of a network that is written out."""
+
+    op: str
+    params: int
+    flops: int
 
 
 @dataclass(frozen=True)
@@ -37,6 +57,7 @@ class CostTable:
 
     Figures are ints, or arrays over many networks, or formulas, as the spec's values were.
     FLOPs are multiply-adds of one image in fvcore's convention; `macs` leaves out norms.
+    `other_operations` are those that fvcore leaves at zero, and are in none of the other figures.
     Activations are the elements that the ops write, views not counted.
     """
 
@@ -67,6 +88,19 @@ class CostTable:
         return self._total(lambda row: row.flops if row.is_product else 0)
 
     @property
+    def other_operations(self) -> Any:
+        """Operations of one image beside the FLOPs: activations, softmax, biases, FFT, sums.
+
+        One each for an addition, subtraction, multiplication, division, comparison or elementary
+        function of one element (`archspec.ops.base.Op`). Not of arrays of networks where there
+        are Fourier transforms.
+
+        Raises:
+            SpecError: a Fourier transform's size is an array.
+        """
+        return self._total(lambda row: row.other_operations)
+
+    @property
     def activations(self) -> Any:
         """Elements written in one forward pass of one image."""
         return self._total(lambda row: row.activations)
@@ -93,6 +127,16 @@ class CostTable:
         return iter(self.rows)
 
 
+def written_out(graph: Graph) -> dict[str, Written]:
+    """What each op costs, by its module's path, repeated layers written out; of one network."""
+    found = {}
+    for path, _, node in graph.written_out():
+        shapes = node.input_shapes
+        params, flops = int(node.op.params(*shapes)), int(node.op.flops(*shapes))
+        found[path] = Written(node.op.name, params, flops)
+    return found
+
+
 def count(graph: Graph) -> CostTable:
     """The cost of a graph."""
     rows = []
@@ -105,7 +149,7 @@ def count(graph: Graph) -> CostTable:
         rows.append(
             Row(
                 leaf.path, op.name, times, op.params(*shapes), op.flops(*shapes), activations,
-                leaf.node.outputs[0], op.is_product,
+                leaf.node,
             )
         )  # fmt: skip
     return CostTable(tuple(rows))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -108,6 +109,25 @@ class ImageShape(_Strict):
     """Pixels from left to right."""
 
 
+def _address(url: str) -> str:
+    """An address to download from: anybody may see it, so that it holds no password."""
+    if not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/\S*)?", url) or len(url) > 500:
+        raise ValueError(
+            f"expected an address such as https://example.org/file, without a user or password, "
+            f"found {describe(url)}"
+        )
+    return url
+
+
+def _digits(sha256: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{8,64}", sha256):
+        raise ValueError(
+            f"expected the first 8 or more of SHA-256's 64 hexadecimal digits, found "
+            f"{describe(sha256)}"
+        )
+    return sha256
+
+
 class KeyMapping(_Strict):
     """How a foreign checkpoint's entries are called here."""
 
@@ -115,9 +135,9 @@ class KeyMapping(_Strict):
     """Where the checkpoint, or the code that made it, is published."""
     license: str | None = None
     """The licence that the weights are under."""
-    url: str | None = Field(default=None, pattern=r"^https://\S+$", max_length=500)
+    url: Annotated[str, AfterValidator(_address)] | None = None
     """Where this network's own checkpoint can be downloaded."""
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")
+    sha256: Annotated[str, AfterValidator(_digits)] | None = None
     """That file's SHA-256, or how it begins."""
     top1: float | None = Field(default=None, gt=0, le=100)
     """ImageNet-1k top-1 accuracy in percent of this checkpoint, where it is not the paper's."""

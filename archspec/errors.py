@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ class ArchspecError(Exception):
     def __str__(self) -> str:
         place = f"{self.mark}: " if self.mark is not None else ""
         hint = f"\n  {self.hint}" if self.hint else ""
-        return f"{place}{self.message}{hint}"
+        return visible(f"{place}{self.message}{hint}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # keyword-only arguments do not survive Exception's own pickling
@@ -64,6 +65,16 @@ class WeightsError(ArchspecError):
     """A checkpoint cannot be read, or is not this network's."""
 
 
+def visible(text: str) -> str:
+    """Text without what a terminal would obey: control characters and changes of direction."""
+    return OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""Control characters but for the line feed and the tab, halves of characters, and what turns the
+direction of the text after it, which then reads as something else."""
+
+
 LISTED = 60
 """How many names a message lists at most."""
 SHOWN = 80
@@ -76,6 +87,11 @@ def brief(value: object) -> str:
         text = repr(value)
     except ValueError:  # Python refuses to write out whole numbers of thousands of digits
         return "a number of thousands of digits"
+    return cut(text)
+
+
+def cut(text: str) -> str:
+    """A long text as a message shows it: its beginning, and how long it is."""
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}… ({len(text)} characters)"
 
 

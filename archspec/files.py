@@ -72,6 +72,14 @@ def write_text(path: Path, text: str) -> None:
         unfinished.write_text(text, encoding="utf-8")
 
 
+def cache_folder() -> Path:
+    """Where is kept what can be had again: ARCHSPEC_CACHE, or the user's cache folder."""
+    import platformdirs
+
+    given = os.environ.get("ARCHSPEC_CACHE")
+    return Path(given) if given else platformdirs.user_cache_path("archspec-vision")
+
+
 def sha256(path: Path) -> str:
     """Of a file's bytes, in hexadecimal.
 

@@ -117,6 +117,21 @@ class Graph:
                     position = "*" if same else str(index)
                     yield from body.walk((*here, position), times * node.each)
 
+    def written_out(self, prefix: str = "") -> Iterator[tuple[str, Graph, OpNode]]:
+        """Every op, by its module's path, and the graph that it stands in.
+
+        Repeated layers are written out; only of one network with known sizes.
+        """
+        for node in self.nodes:
+            path = f"{prefix}{node.id}"
+            if isinstance(node, OpNode):
+                yield path, self, node
+            elif isinstance(node, CallNode):
+                yield from node.graph.written_out(f"{path}.")
+            else:
+                for index, body in enumerate(node.iterations()):
+                    yield from body.written_out(f"{path}.{index}.")
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:

@@ -14,6 +14,8 @@ MAX_EXTENDS = 20
 
 OWN = frozenset({"published", "name", "about", "source"})
 """Keys that describe one network and not those that extend it."""
+OWN_FILE = frozenset({"url", "sha256", "top1"})
+"""Likewise within `weights`: where one network's checkpoint is, unlike the names in it."""
 
 
 def read(path: Path, seen: tuple[Path, ...] = ()) -> Node:
@@ -46,20 +48,58 @@ def resolve(tree: Node, path: Path | None, seen: tuple[Path, ...]) -> Node:
     base: Node | None = None
     extends = tree.value.get("extends")
     if extends is not None:
-        base = _other(extends, path, seen, "extends")
-        kept = {key: value for key, value in base.value.items() if key not in OWN}
-        base = Node(kept, base.mark)
+        base = _inherited(_other(extends, path, seen, "extends"))
     imports = tree.value.get("import")
     if imports is not None:
         items = imports.value if isinstance(imports.value, tuple) else (imports,)
+        imported: dict[str, Node] = {}
         for item in items:
             shared = _other(item, path, seen, "import")
             blocks = shared.value.get("blocks", Node({}, shared.mark))
-            layer = Node({Key("blocks", blocks.mark): blocks}, shared.mark)
-            base = layer if base is None else source.merge(base, layer)
+            _refuse_clash(imported, blocks, item)
+            base = _with_blocks(base, blocks)
     rest = {k: v for k, v in tree.value.items() if k not in ("extends", "import")}
     tree = Node(rest, tree.mark)
     return tree if base is None else source.merge(base, tree)
+
+
+def _with_blocks(base: Node | None, blocks: Node) -> Node:
+    """`base` with imported blocks, each as a whole: merged with itself, null would remove keys."""
+    given = {} if base is None else base.value
+    before = given.get("blocks")
+    if before is not None and isinstance(before.value, dict) and isinstance(blocks.value, dict):
+        blocks = Node(before.value | blocks.value, blocks.mark)
+    return Node(given | {Key("blocks", blocks.mark): blocks}, blocks.mark)
+
+
+def _refuse_clash(imported: dict[str, Node], blocks: Node, item: Node) -> None:
+    """Refuse a block that an earlier import defines in another way; note the others."""
+    entries = blocks.value if isinstance(blocks.value, dict) else {}
+    for name, block in entries.items():
+        first = imported.setdefault(name, block)
+        if first.plain() != block.plain():
+            raise SpecError(
+                f"two imports define block {str(name)!r} differently: "
+                f"at {first.mark} and at {block.mark}",
+                mark=item.mark,
+                hint="give one of the two another name",
+            )
+
+
+def _inherited(base: Node) -> Node:
+    """What a spec hands down to those that extend it."""
+    kept = _without(base, OWN)
+    if "weights" in kept.value and isinstance(kept.value["weights"].value, dict):
+        mappings = kept.value["weights"]
+        files = {name: _without(mapping, OWN_FILE) for name, mapping in mappings.value.items()}
+        kept = Node(kept.value | {"weights": Node(files, mappings.mark)}, kept.mark)
+    return kept
+
+
+def _without(node: Node, keys: frozenset[str]) -> Node:
+    if not isinstance(node.value, dict):
+        return node
+    return Node({key: value for key, value in node.value.items() if key not in keys}, node.mark)
 
 
 def ancestors(path: Path) -> Iterator[Path]:

@@ -68,7 +68,17 @@ class GroupNorm(nn.GroupNorm):
     """nn.GroupNorm that also trains on an input without gradient, such as images.
 
     For these PyTorch's CPU kernel (2.13) crashes in backward when memory is channels-last.
+
+    Args:
+        bias: whether to add one after the weight.
     """
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, bias: bool = True
+    ) -> None:
+        super().__init__(num_groups, num_channels, eps)
+        if not bias:
+            self.register_parameter("bias", None)
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and not x.requires_grad:
@@ -100,17 +110,40 @@ class Shift(nn.Module):
         offsets: one for each group; a single one moves all of x.
         dim: the dimension to move along, counted with the batch as 0.
         mode: "circular" rolls around; "zero" and "replicate" fill what is uncovered.
-        group_dim: the dimension that is cut into groups, as torch.chunk does.
+        group_dim: the dimension that is cut into groups.
+        grouping: "chunk" cuts as torch.chunk does; "cycle" deals its positions out in turn.
     """
 
-    def __init__(self, offsets: tuple[int, ...], dim: int, mode: str, group_dim: int = 0) -> None:
+    def __init__(
+        self,
+        offsets: tuple[int, ...],
+        dim: int,
+        mode: str,
+        group_dim: int = 0,
+        grouping: str = "chunk",
+    ) -> None:
         super().__init__()
-        self.offsets, self.dim, self.mode, self.group_dim = offsets, dim, mode, group_dim
+        self.offsets, self.dim, self.mode = offsets, dim, mode
+        self.group_dim, self.grouping = group_dim, grouping
 
     def forward(self, x: Tensor) -> Tensor:
-        groups = x.chunk(len(self.offsets), self.group_dim) if len(self.offsets) > 1 else (x,)
+        if len(self.offsets) == 1:
+            return self._moved(x, self.offsets[0])
+        if self.grouping == "cycle":
+            return self._cycled(x)
+        groups = x.chunk(len(self.offsets), self.group_dim)
         moved = [self._moved(part, by) for part, by in zip(groups, self.offsets, strict=True)]
-        return torch.cat(moved, self.group_dim) if len(moved) > 1 else moved[0]
+        return torch.cat(moved, self.group_dim)
+
+    def _cycled(self, x: Tensor) -> Tensor:
+        """The groups as columns of a table whose rows are rounds, the last one filled up."""
+        size, count, dim = x.shape[self.group_dim], len(self.offsets), self.group_dim
+        missing = -size % count
+        if missing:
+            x = torch.cat([x, x.narrow(dim, 0, missing)], dim)
+        columns = torch.unflatten(x, dim, (-1, count)).unbind(dim + 1)
+        moved = [self._moved(column, by) for column, by in zip(columns, self.offsets, strict=True)]
+        return torch.stack(moved, dim + 1).flatten(dim, dim + 1).narrow(dim, 0, size)
 
     def _moved(self, x: Tensor, by: int) -> Tensor:
         if by == 0:
@@ -122,12 +155,51 @@ class Shift(nn.Module):
         if self.mode == "zero":
             edge = torch.zeros_like(x.narrow(self.dim, 0, count))
         else:
-            line = x.narrow(self.dim, 0 if by > 0 else size - 1, 1)
-            edge = line.expand(*(count if d == self.dim else -1 for d in range(x.ndim)))
+            edge = repeated(x, self.dim, 0 if by > 0 else size - 1, count)
         return torch.cat([edge, kept] if by > 0 else [kept, edge], self.dim)
 
     def extra_repr(self) -> str:
-        return f"{self.offsets}, dim={self.dim}, mode={self.mode!r}"
+        cycle = "" if self.grouping == "chunk" else f", grouping={self.grouping!r}"
+        return f"{self.offsets}, dim={self.dim}, mode={self.mode!r}{cycle}"
+
+
+def repeated(x: Tensor, dim: int, position: int, count: int) -> Tensor:
+    """One position of a dimension, `count` times."""
+    line = x.narrow(dim, position, 1)
+    return line.expand(*(count if d == dim else -1 for d in range(x.ndim)))
+
+
+class Pad(nn.Module):
+    """More positions along a dimension, copied from what is there.
+
+    F.pad does so along the last dimensions of tensors that have few.
+
+    Args:
+        before: how many to add before the first position.
+        after: how many to add after the last.
+        dim: the dimension, counted with the batch as 0.
+        mode: "circular" copies the other end, "replicate" the first or last position, "reflect"
+            the mirror image about it.
+    """
+
+    def __init__(self, before: int, after: int, dim: int, mode: str) -> None:
+        super().__init__()
+        self.before, self.after, self.dim, self.mode = before, after, dim, mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mode == "circular":
+            first = x.narrow(self.dim, -self.before, self.before)
+            last = x.narrow(self.dim, 0, self.after)
+        elif self.mode == "replicate":
+            first = repeated(x, self.dim, 0, self.before)
+            last = repeated(x, self.dim, -1, self.after)
+        else:
+            first = x.narrow(self.dim, 1, self.before).flip(self.dim)
+            last = x.narrow(self.dim, -1 - self.after, self.after).flip(self.dim)
+        return torch.cat([first, x, last], self.dim)
+
+    def extra_repr(self) -> str:
+        return f"({self.before}, {self.after}), dim={self.dim}, mode={self.mode!r}"
 
 
 class Contract(nn.Module):
@@ -167,14 +239,15 @@ class Param(nn.Module):
     """A learnable tensor, repeated for each image of a batch without being copied.
 
     Args:
-        size: its dimensions without the batch.
+        size: its dimensions without the batch; one number, which has none, is held as a vector.
         init: the value everywhere at the start; normal with standard deviation `std` unless given.
         std: that deviation.
     """
 
     def __init__(self, size: tuple[int, ...], init: float | None = None, std: float = 0.02) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(size))
+        self.size = size
+        self.weight = nn.Parameter(torch.empty(size or (1,)))
         if init is None:
             nn.init.trunc_normal_(self.weight, std=std)
         else:
@@ -182,10 +255,10 @@ class Param(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (batch, …) tells the number of images → (batch, *size)."""
-        return self.weight.expand(x.shape[0], *self.weight.shape)
+        return self.weight.expand(x.shape[0], *self.size)
 
     def extra_repr(self) -> str:
-        return f"{tuple(self.weight.shape)}"
+        return f"{self.size}"
 
 
 class RelativePositionBias(nn.Module):
@@ -247,7 +320,69 @@ class ShiftedWindowMask(nn.Module):
         return f"{self.windows}, window={self.window}, by={self.by}"
 
 
+class Fourier(nn.Module):
+    """A discrete Fourier transform, complex numbers as pairs along the last dimension.
+
+    Half precision is computed in float32, which PyTorch's transforms need on most devices.
+
+    Args:
+        kind: "rfft", "irfft", "fft" or "ifft", as in torch.fft.
+        dim: the dimensions, counted with the batch as 0; "rfft" and "irfft" halve the last.
+        norm: "backward", "ortho" or "forward".
+        size: of the last of these dimensions after "irfft".
+        is_complex: whether what "fft" or "ifft" reads holds pairs.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        dim: tuple[int, ...],
+        norm: str = "backward",
+        size: int | None = None,
+        is_complex: bool = True,
+    ) -> None:
+        super().__init__()
+        self.kind, self.dim, self.norm, self.size = kind, dim, norm, size
+        self.is_complex = is_complex
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "irfft":
+            size = (*(-1 for _ in self.dim[:-1]), self.size)  # -1: as many as there are
+            y: Tensor = torch.fft.irfftn(as_complex(x), size, self.dim, self.norm)
+            return y.to(x.dtype)
+        if self.kind == "rfft":
+            z = torch.fft.rfftn(in_full(x), dim=self.dim, norm=self.norm)
+        else:
+            function = torch.fft.fftn if self.kind == "fft" else torch.fft.ifftn
+            z = as_complex(x) if self.is_complex else in_full(x)
+            z = function(z, dim=self.dim, norm=self.norm)
+        return torch.view_as_real(z).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.kind!r}, dim={self.dim}, norm={self.norm!r}"
+
+
+class ComplexMultiply(nn.Module):
+    """The product of complex numbers, which are pairs along the last dimension."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return torch.view_as_real(as_complex(a) * as_complex(b)).to(a.dtype)
+
+
+def in_full(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def as_complex(x: Tensor) -> Tensor:
+    """Pairs along the last dimension as complex numbers; copied where they lie apart."""
+    x = in_full(x)
+    if x.stride(-1) != 1 or any(step % 2 for step in x.stride()[:-1]):
+        x = x.contiguous()
+    return torch.view_as_complex(x)
+
+
 __all__ = [
-    "Affine", "AxisLinear", "Contract", "GroupNorm", "Param", "RelativePositionBias", "Scale",
-    "Shift", "ShiftedWindowMask", "StochasticDepth",
+    "Affine", "AxisLinear", "ComplexMultiply", "Contract", "Fourier", "GroupNorm", "Pad", "Param",
+    "RelativePositionBias", "Scale", "Shift", "ShiftedWindowMask", "StochasticDepth",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from archspec.errors import SpecError
 from archspec.graph import INPUT, CallNode, Graph, OpNode, Ref, RepeatNode
@@ -45,6 +45,11 @@ def lower(graph: Graph, *, pointwise: Pointwise = "conv") -> Program:
         if any(is_array(size) or is_symbol(size) for size in sizes):
             raise SpecError("only one network with known sizes can be built", mark=leaf.node.mark)
     return _program(graph, _Position(_layers(graph), pointwise), image=True)
+
+
+def entry(graph: Graph) -> Program:
+    """What a network does to images before its first section reads them."""
+    return lower(replace(graph, nodes=(), output=Ref(INPUT)))
 
 
 def _layers(graph: Graph) -> int:

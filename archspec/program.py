@@ -191,10 +191,16 @@ class Builder:
         return self._record("module", self.node, args, {}, order, shape)
 
     def call(
-        self, target: str, *args: Any, order: tuple[str, ...], shape: Shape, **kwargs: Any
+        self,
+        target: str,
+        *args: Any,
+        order: tuple[str, ...],
+        shape: Shape,
+        hint: str | None = None,
+        **kwargs: Any,
     ) -> Value:
         """Call a function: `b.call("torch.cat", [a, b], order=…, shape=…, dim=1)`."""
-        return self._record("function", target, args, kwargs, order, shape)
+        return self._record("function", target, args, kwargs, order, shape, hint)
 
     def call_many(
         self, target: str, x: Value, *args: Any, shapes: tuple[Shape, ...], **kwargs: Any

@@ -46,13 +46,19 @@ def matcher(template: str) -> re.Pattern[str]:
     """A pattern for the names that a template's left side covers.
 
     Raises:
-        SpecError: a place that is not `{name}` or `*`.
+        SpecError: a place that is not `{name}` or `*`, or one that has no end of its own: where
+            the next one begins would have to be guessed, and guesses multiply.
     """
     pattern, end = "", 0
     for number, place in enumerate(_PLACE.finditer(template)):
-        pattern += re.escape(template[end : place.start()])
+        between = template[end : place.start()]
+        if number and (not between or between[0].isdigit() or between[-1].isdigit()):
+            raise SpecError(f"in {brief(template)}: letters or a dot must stand between two places")
+        pattern += re.escape(between)
         end = place.end()
         if place[0] == "*":
+            if template[end : end + 1] not in ("", "."):
+                raise SpecError(f"in {brief(template)}: after * a dot must stand, or nothing")
             pattern += f"(?P<_{number}>[^.]+)"
         elif place[1].isidentifier() and place[1].isascii() and place[1][0] != "_":
             seen = f"(?P<{place[1]}>" in pattern

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from archspec.counting import CostTable
 from archspec.graph import Graph
 from archspec.rename import positions
+from archspec.resolution import size_dependence
 from archspec.spec import Spec
 
 if TYPE_CHECKING:
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def facts(spec: Spec, graph: Graph, table: CostTable) -> dict[str, Any]:
-    """The analytic figures. FLOPs are multiply-adds for one image; memory is in fp32 bytes."""
+    """The analytic figures. FLOPs are multiply-adds for one image; memory is in fp32 bytes.
+
+    `other_operations` are those that fvcore leaves at zero; they are in no other figure.
+    """
     layers = Counter(position.stage for position in positions(graph))
     stages = []
     for name, part in table.by_stage().items():
@@ -36,6 +41,7 @@ def facts(spec: Spec, graph: Graph, table: CostTable) -> dict[str, Any]:
         **_figures(table),
         "published": _published(spec, table),
         "stages": stages,
+        "size_dependence": _size_dependence(spec, graph),
         "ops": [{"op": name} | _figures(part) for name, part in table.by_op().items()],
     }
 
@@ -69,7 +75,18 @@ def _figures(table: CostTable) -> dict[str, int]:
         "params": int(table.params),
         "flops": int(table.flops),
         "macs": int(table.macs),
+        "other_operations": int(table.other_operations),
         "activation_bytes": int(table.activation_bytes),
+    }
+
+
+def _size_dependence(spec: Spec, graph: Graph) -> dict[str, Any]:
+    """Which parameters belong to this image size; `compared`: the other height and width."""
+    found = size_dependence(spec, graph)
+    return {
+        "compared": None if found.compared is None else list(found.compared),
+        "params": found.params,
+        "places": [asdict(place) for place in found.places],
     }
 
 

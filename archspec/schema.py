@@ -311,12 +311,18 @@ def _model(model: type[BaseModel]) -> Json:
     properties: Json = {}
     for name, field in model.model_fields.items():
         key = field.alias or name
-        found = language.get(key, own["properties"][key])
+        found = language.get(key, _removable(own["properties"][key]))
         found = {k: v for k, v in found.items() if k not in ("title", "default")}
         note = {"description": notes[name]} if name in notes else {}
         options = [option for option in found.get("anyOf", [found]) if option != _NULL]
         properties[key] = {**note, "anyOf": [*options, _NULL]}  # null removes what is extended
     return _object(properties, description=inspect.cleandoc(model.__doc__ or ""))
+
+
+def _removable(table: Json) -> Json:
+    """A table of entries, each of which null removes."""
+    entry = table.get("additionalProperties")
+    return {**table, "additionalProperties": _or_nothing(entry)} if entry else table
 
 
 def _nested_models(model: type[BaseModel]) -> Json:

@@ -2,7 +2,8 @@
 
 A cost rule is written once, as plain arithmetic, and then gives one network's figure (int), a
 million networks' figures (NumPy int64 arrays) or the paper's formula (SymPy expressions). This
-module holds the few operations in which the three differ. It imports none of the libraries.
+module holds the few operations in which the three differ. It loads none of the libraries
+before there is a symbol.
 """
 
 from __future__ import annotations
@@ -56,6 +57,19 @@ def multiply(a: Any, b: Any) -> Any:
     if is_array(b) and isinstance(a, Fraction):
         return multiply(b, a)
     return a * b
+
+
+def log2(value: Any) -> Any:
+    """The binary logarithm: a float, or an expression of symbols; arrays hold whole numbers."""
+    if is_symbol(value):
+        import sympy
+
+        return sympy.log(value, 2)
+    if is_array(value):
+        raise SpecError(
+            "logarithms, as in the operations of a Fourier transform, are of one network at a time"
+        )
+    return math.log2(value)
 
 
 def whole(value: Any) -> Any:

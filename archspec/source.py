@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from archspec.errors import Mark, SpecError, brief, suggestion
+from archspec.errors import OBEYED, Mark, SpecError, brief, suggestion
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000
@@ -293,7 +293,12 @@ class _Tree:
 
     def plain(self, event: yaml.Event, mark: Mark, depth: int) -> Node:
         if isinstance(event, yaml.ScalarEvent):
-            value = _scalar(event.value) if event.implicit[0] else event.value
+            if obeyed := OBEYED.search(event.value):
+                raise SpecError(
+                    f"holds U+{ord(obeyed[0]):04X}, which a terminal would obey", mark=mark,
+                    hint="a spec holds text that can be read",
+                )  # fmt: skip
+            value = scalar(event.value) if event.implicit[0] else event.value
             if isinstance(value, float) and not math.isfinite(value):
                 raise SpecError(f"{brief(event.value)} is not a finite number", mark=mark)
             return Node(value, mark)
@@ -327,7 +332,8 @@ def _too_deep(mark: Mark) -> SpecError:
     return SpecError(f"is nested more than {MAX_DEPTH} levels deep", mark=mark)
 
 
-def _scalar(text: str) -> Scalar:
+def scalar(text: str) -> Scalar:
+    """What a plain scalar, one without quotes, is read as."""
     if text in _WORDS:
         return _WORDS[text]
     if len(text) <= 400:

@@ -156,6 +156,12 @@ class Spec:
         )
 
     @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of the image that a network takes."""
+        channels, height, width = (int(self.input[a]) for a in ("channels", "height", "width"))
+        return channels, height, width
+
+    @property
     def is_network(self) -> bool:
         """Whether it describes a network, and not only blocks for others to import."""
         return bool(self.stages or self.stem or self.head)

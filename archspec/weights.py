@@ -7,6 +7,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from archspec.document import KeyMapping
-from archspec.errors import Mark, SpecError, WeightsError, brief
+from archspec.errors import Mark, SpecError, WeightsError, brief, cut
 from archspec.graph import Graph
+from archspec.interpolate import Resize, resizable
+from archspec.lower import lower
+from archspec.module import to_module
 from archspec.rename import Position, positions, renamer
+from archspec.resolution import grouped, size_dependence
 from archspec.spec import Spec
 
 LISTED = 6
@@ -70,37 +75,95 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return dict(loaded)
 
 
-def load_weights(module: nn.Module, spec: Spec, graph: Graph, path: Path) -> str:
+@dataclass(frozen=True)
+class Loaded:
+    """How a checkpoint was read."""
+
+    naming: str
+    """Whose names the file uses: "archspec" or the mapping's name."""
+    resized: tuple[str, ...]
+    """Our names of the entries that were brought to this image size."""
+
+
+def load_weights(
+    module: nn.Module, spec: Spec, graph: Graph, path: Path, *, interpolate: bool = False
+) -> Loaded:
     """Load a checkpoint into a module built from `spec`; all entries or none.
 
     The file may use our own names or those of a mapping that the spec declares under `weights`.
 
-    Returns:
-        The naming that the file uses: "archspec" or the mapping's name.
+    Args:
+        interpolate: resize position embeddings of another image size.
 
     Raises:
         WeightsError: unreadable, or entries missing, surplus or of another shape, by name.
     """
+    loaded, tensors = _read(module.state_dict(), spec, graph, path, interpolate)
+    with torch.no_grad():
+        for name, target in module.state_dict().items():
+            if name in tensors:
+                target.copy_(tensors[name].reshape(target.shape))
+    return loaded
+
+
+def check_fit(spec: Spec, graph: Graph, path: Path) -> Loaded:
+    """Whether a checkpoint is one of this network, by all names and shapes; nothing is built.
+
+    Raises:
+        WeightsError: as `load_weights`.
+    """
+    with torch.device("meta"):
+        expected = to_module(lower(graph)).state_dict()
+    return _read(expected, spec, graph, path, interpolate=False)[0]
+
+
+def _read(
+    expected: Mapping[str, Tensor], spec: Spec, graph: Graph, path: Path, interpolate: bool
+) -> tuple[Loaded, dict[str, Tensor]]:
+    """A checkpoint's tensors by our names, under the naming that fits best."""
     entries = read_checkpoint(path)
-    mark = Mark(str(path))
-    expected = module.state_dict()
     where = positions(graph)
+    resizes = resizable(graph)
     candidates = {"archspec": OWN_NAMES, **spec.header.weights}
     attempts = {
-        name: _Attempt(entries, mapping, where, expected) for name, mapping in candidates.items()
+        name: _Attempt(entries, mapping, where, expected, resizes if interpolate else {})
+        for name, mapping in candidates.items()
     }
     naming, best = min(attempts.items(), key=lambda item: item[1].distance)
     if best.problems:
+        hints = _about_sizes(best.misshapen, {} if interpolate else resizes, spec, graph)
+        if len(candidates) > 1:
+            hints.append(f"known namings: {', '.join(candidates)}")
         raise WeightsError(
             f"does not fit {spec.name} (read with the names of {naming!r}):\n"
             + "\n".join(f"  {problem}" for problem in best.problems),
-            mark=mark,
-            hint=f"known namings: {', '.join(candidates)}" if len(candidates) > 1 else None,
+            mark=Mark(str(path)),
+            hint="\n  ".join(hints) or None,
         )
-    with torch.no_grad():
-        for name, tensor in best.tensors.items():
-            expected[name].copy_(tensor.reshape(expected[name].shape))
-    return naming
+    return Loaded(naming, tuple(best.resized)), best.tensors
+
+
+def _about_sizes(
+    misshapen: Mapping[str, str], resizes: Mapping[str, Resize], spec: Spec, graph: Graph
+) -> list[str]:
+    """What can be done about entries of another image size."""
+    found, dependent = [], size_dependence(spec, graph).paths
+    embeddings = [name for name in misshapen if name in resizes]
+    bound = [
+        name for name in misshapen if name not in resizes and name.rpartition(".")[0] in dependent
+    ]
+    if embeddings:
+        found.append(
+            f"position embeddings: {grouped(embeddings)}; --interpolate resizes them "
+            "(Python: interpolate=True)"
+        )
+    if bound:
+        size = f"{spec.input['height']}×{spec.input['width']}"
+        found.append(
+            f"of one image size: {grouped(bound)}; what mixes positions cannot be resized: "
+            f"build at the checkpoint's size (--input) instead of {size}"
+        )
+    return found
 
 
 class _Attempt:
@@ -112,36 +175,44 @@ class _Attempt:
         mapping: KeyMapping,
         where: tuple[Position, ...],
         expected: Mapping[str, Tensor],
+        resizes: Mapping[str, Resize],
     ) -> None:
         self.tensors: dict[str, Tensor] = {}
         self.problems: list[str] = []
+        self.resized: list[str] = []
+        self.misshapen: dict[str, str] = {}
+        """By our name."""
         surplus: list[str] = []
-        misshapen: list[str] = []
         twice: list[str] = []
         strange: list[str] = []
         rename = renamer(mapping.names, mapping.ignore, where)
         for key, value in _open(entries, mapping).items():
+            shown = cut(key)
             if not isinstance(value, Tensor):
-                surplus.append(f"{key} ({type(value).__name__})")
+                surplus.append(f"{shown} ({type(value).__name__})")
                 continue
             if rename.ignores(key):
                 continue
             try:
                 name = rename(key) if mapping.names else key
             except SpecError as error:
-                surplus.append(f"{key} ({error.message})")
+                surplus.append(f"{shown} ({error.message})")
                 continue
             if name is None or name not in expected:
-                surplus.append(key)
+                surplus.append(shown)
             elif name in self.tensors:
-                twice.append(f"{key} → {name}")
+                twice.append(f"{shown} → {name}")
             elif (kind := _strange(value, expected[name])) is not None:
-                strange.append(f"{key} ({kind})")
+                strange.append(f"{shown} ({kind})")
                 self.tensors[name] = value
             elif not _fits(value, expected[name], exactly=mapping is OWN_NAMES):
-                shapes = f"{_shape(value)}, expected {_shape(expected[name])}"
-                misshapen.append(f"{key} {shapes}")
-                self.tensors[name] = value
+                made = resizes[name](value) if name in resizes else None
+                if made is None:
+                    shapes = f"{_shape(value)}, expected {_shape(expected[name])}"
+                    self.misshapen[name] = f"{shown} {shapes}"
+                else:
+                    self.resized.append(name)
+                self.tensors[name] = value if made is None else made
             else:
                 self.tensors[name] = value
         missing = [
@@ -153,14 +224,15 @@ class _Attempt:
         for what, names in (
             ("missing", missing),
             ("surplus", surplus),
-            ("of another shape", misshapen),
+            ("of another shape", list(self.misshapen.values())),
             ("of another kind", strange),
             ("named twice", twice),
         ):
             if names:
                 rest = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
                 self.problems.append(f"{len(names)} {what}: {', '.join(names[:LISTED])}{rest}")
-        self.distance = len(missing) + len(surplus) + len(misshapen) + len(strange) + len(twice)
+        parts = (missing, surplus, self.misshapen, strange, twice)
+        self.distance = sum(map(len, parts))
 
 
 def _open(entries: Mapping[str, Any], mapping: KeyMapping) -> dict[str, Any]:

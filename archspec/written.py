@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from archspec.source import Node
+from archspec.source import Node, scalar
 from archspec.spec import Spec
 from archspec.steps import names_in
 
@@ -30,7 +30,7 @@ def to_yaml(spec: Spec, *, leave_out: Iterable[str] = ()) -> str:
     Args:
         leave_out: keys of the document to leave out, such as `weights`.
     """
-    document = _document(spec)
+    document = complete(spec)
     for key in leave_out:
         document.pop(key, None)
     parts = [_text({key: document[key] for key in _HEAD if key in document})]
@@ -38,7 +38,24 @@ def to_yaml(spec: Spec, *, leave_out: Iterable[str] = ()) -> str:
     return "\n".join(parts)
 
 
-def _document(spec: Spec) -> dict[str, Any]:
+def sections(spec: Spec) -> dict[str, str]:
+    """The network's parts as YAML texts: `vars`, `stem`, `stages.NAME`, `head`, `blocks.NAME`.
+
+    Each is without its key, as it stands alone.
+    """
+    document = complete(spec)
+    found: dict[str, str] = {}
+    for key in ("vars", "stem", "stages", "head", "blocks"):
+        value = document.get(key)
+        if key in ("blocks", "stages"):
+            found |= {f"{key}.{name}": _text(part) for name, part in (value or {}).items()}
+        elif value is not None:
+            found[key] = _text(value)
+    return found
+
+
+def complete(spec: Spec) -> dict[str, Any]:
+    """The document with everything that it extends and imports, without what nothing in it uses."""
     document = spec.to_dict() | {"name": spec.name}
     if spec.is_network:
         used = _used(spec)
@@ -81,10 +98,11 @@ def _only(entries: Mapping[str, Any] | None, used: set[str]) -> dict[str, Any]:
 # -- layout ----------------------------------------------------------------------------------------
 
 
-def _text(section: dict[str, Any]) -> str:
+def _text(section: Any) -> str:
     node = _Dumper(io.StringIO(), sort_keys=False).represent_data(section)
     _lay_out(node, 0, spread=True)
-    return str(yaml.serialize(node, Dumper=_Dumper, allow_unicode=True, width=10_000))
+    text = str(yaml.serialize(node, Dumper=_Dumper, allow_unicode=True, width=10_000))
+    return text.removesuffix("...\n")  # the end of a document that is one word
 
 
 def _lay_out(node: yaml.Node, column: int, *, spread: bool = False) -> None:
@@ -152,3 +170,11 @@ class _Dumper(yaml.SafeDumper):
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """With quotes where it would be read as a number: `"670e1166"`, which PyYAML calls text."""
+        style = None if scalar(text) == text else '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)

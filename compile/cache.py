@@ -18,6 +18,7 @@ from archspec.compile import manifest
 from archspec.compile.errors import CompileError
 from archspec.compile.manifest import Manifest
 from archspec.compile.output import filling, sweep
+from archspec.files import cache_folder
 
 KEPT = 20
 """Artefacts in the cache; the ones that were not used for longest go first."""
@@ -26,11 +27,7 @@ _PACKAGE = Path(__file__).parent.parent
 
 def folder() -> Path:
     """Where artefacts are remembered."""
-    import platformdirs
-
-    given = os.environ.get("ARCHSPEC_CACHE")
-    home = Path(given) if given else platformdirs.user_cache_path("archspec-vision")
-    return home / "compiled"
+    return cache_folder() / "compiled"
 
 
 def key(facts: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ def compile(  # noqa: A001 - as re.compile and torch.compile are called
     *,
     backend: str = "aoti",
     weights: str | Path | None = None,
+    interpolate: bool = False,
     study: str | None = None,
     precision: str | None = None,
     batch: str | int = 1,
@@ -41,7 +42,9 @@ def compile(  # noqa: A001 - as re.compile and torch.compile are called
         spec: a Spec, a path, a shipped spec's name, a folder of a training; None: the winner of
             the last search, or of `study`.
         backend: `eager`, `inductor`, `aoti`, `onnx`, `openvino`, `tensorrt`.
-        weights: a checkpoint; without one the weights are random, always the same.
+        weights: a checkpoint, or the name of public weights of the spec; without either the
+            weights are random, always the same.
+        interpolate: whether position embeddings of another image size are resized.
         precision: `fp32`, `tf32`, `bf16`, `fp16`, `int8`; the backend's usual one if None.
         batch: a number of images, or `min:opt:max`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`.
@@ -58,11 +61,11 @@ def compile(  # noqa: A001 - as re.compile and torch.compile are called
     """
     kind = backends.find(backend)
     given = str(spec) if isinstance(spec, Path) else spec
-    subject = find(given, study=study, weights=None if weights is None else Path(weights))
+    subject = find(given, study=study, weights=weights, interpolate=interpolate)
     place = place_for(kind, device)
     settings = Settings(
-        (subject.spec.input["channels"], subject.spec.input["height"], subject.spec.input["width"]),
-        Batch.parse(str(batch)), choose_precision(kind, precision, place), place, options or {},
+        subject.spec.image, Batch.parse(str(batch)), choose_precision(kind, precision, place),
+        place, options or {},
     )  # fmt: skip
     chosen = choose_rewrites(rewrites) if isinstance(rewrites, str) else tuple(rewrites)
     request = Request(kind, settings, chosen, benchmark, seconds, use_cache)

@@ -133,7 +133,7 @@ class Bench:
 
         graph = expand(subject.spec)
         with seeded(0):
-            module = build(subject.spec, weights=subject.weights)
+            module = build(subject.spec, weights=subject.weights, interpolate=subject.interpolate)
         return cls(subject, graph, module.float().eval())
 
     @cached_property

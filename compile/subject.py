@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from archspec import catalog
+from archspec.checkpoints import resolve
 from archspec.compile.errors import CompileError
 from archspec.compile.records import (
     RESULT,
@@ -19,9 +20,10 @@ from archspec.compile.records import (
     parsed,
 )
 from archspec.compile.studies import LISTED, is_search, last_ended, study_folder
+from archspec.download import Progress
 from archspec.errors import Mark
 from archspec.search.kept import FACTS, TRAINED, WEIGHTS, WINNER, Facts, is_running
-from archspec.spec import Spec, load
+from archspec.spec import Spec, as_spec, load
 
 MODEL, SPEC = "model.safetensors", "spec.yaml"
 """Of a training's folder."""
@@ -48,55 +50,69 @@ class Subject:
     """The data that they were trained on, as given (`digits`, a path)."""
     notes: tuple[str, ...]
     """What the user should know, each without a full stop."""
+    interpolate: bool = False
+    """Whether the position embeddings among the weights are resized."""
 
 
 def find(
     spec: Spec | str | Path | None = None,
     *,
     study: str | None = None,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
+    interpolate: bool = False,
     runs: Path = Path("runs"),
     name: str | None = None,
+    progress: Progress | None = None,
 ) -> Subject:
     """The network that a user means.
 
     Args:
         spec: a spec, the path or name of one, or the folder of a training or of a search.
         study: the name of a search, or its folder. With neither: the search that ended last.
-        weights: a checkpoint to take instead of the trained or random weights.
+        weights: a checkpoint to take instead of the trained or random weights; of a spec, also
+            the name of public weights.
+        interpolate: whether the position embeddings of that checkpoint are resized.
         runs: where searches are kept.
         name: what the user calls a spec that is given as one; its own name if None.
+        progress: told how far a download is.
 
     Raises:
         CompileError: there is no such network, or no winner; or what was left of a search or a
             training is broken or changed.
         SpecError: the spec cannot be read.
+        WeightsError, DownloadError: there are no public weights of that name, or not to be had.
     """
     if spec is not None and study is not None:
         raise CompileError(
             f"a spec ({name or _name(spec)}) and a study ({study}) are given: expected one of them",
             hint="leave one of them out",
         )
-    if weights is not None:
-        _check_file(weights)
-    if isinstance(spec, Spec):
-        return _of_spec(spec, name or spec.name, weights)
-    if spec is not None:
-        folder = _folder(str(spec))
-        if folder is None:
-            return _of_spec(load(spec), str(spec), weights)
-        if (folder / SPEC).is_file():
-            return _of_training(folder, weights)
-        if not is_search(folder):
-            raise CompileError(
-                f"{folder} is neither of a search ({WINNER}) nor of a training ({SPEC})",
-                hint="name a YAML file, a shipped spec ('archspec specs'), or such a folder",
-            )
-        return _of_winner(folder, weights)
-    if study is not None:
-        return _of_winner(study_folder(study, runs), weights)
-    folder, notes = last_ended(runs)
-    return _noting(_of_winner(folder, weights), *notes)
+    if interpolate and weights is None:
+        raise CompileError("--interpolate resizes what --weights loads: give both")
+    folder = None if spec is None or isinstance(spec, Spec) else _folder(str(spec))
+    network = None if spec is None or folder is not None else as_spec(spec)
+    file = None if weights is None else _weights(network, weights, progress)
+    if spec is not None and network is not None:
+        found = _of_spec(network, name or _name(spec), file)
+    elif folder is not None:
+        found = _of_folder(folder, file)
+    elif study is not None:
+        found = _of_winner(study_folder(study, runs), file)
+    else:
+        folder, notes = last_ended(runs)
+        found = _noting(_of_winner(folder, file), *notes)
+    return replace(found, interpolate=interpolate) if file is not None else found
+
+
+def _of_folder(folder: Path, weights: Path | None) -> Subject:
+    if (folder / SPEC).is_file():
+        return _of_training(folder, weights)
+    if not is_search(folder):
+        raise CompileError(
+            f"{folder} is neither of a search ({WINNER}) nor of a training ({SPEC})",
+            hint="name a YAML file, a shipped spec ('archspec specs'), or such a folder",
+        )
+    return _of_winner(folder, weights)
 
 
 # -- specs -----------------------------------------------------------------------------------------
@@ -273,7 +289,9 @@ def _own(folder: Path, facts: Facts, winner: Spec) -> Spec:
 # -- words -----------------------------------------------------------------------------------------
 
 
-def _check_file(weights: Path) -> None:
+def _weights(spec: Spec | None, given: str | Path, progress: Progress | None) -> Path:
+    """The checkpoint that a user means."""
+    weights = Path(given) if spec is None else resolve(spec, given, progress)
     if not os.path.isfile(weights):  # noqa: PTH113 - Path's raises for a name too long
         is_folder = os.path.isdir(weights)  # noqa: PTH112
         raise CompileError(
@@ -283,6 +301,7 @@ def _check_file(weights: Path) -> None:
             if is_folder
             else "--weights takes a .safetensors, .pth or .pt file",
         )
+    return weights
 
 
 def _folder(spec: str) -> Path | None:

@@ -139,20 +139,12 @@ def _window(high: int | Fraction, *, full: bool) -> Window:
 
 
 def _parse(text: str, *, first: bool) -> tuple[Figure, Window]:
-    ends, units = [], set()
-    for end in text.split(".."):
-        match = _WITH_UNIT.search(end)
-        ends.append(end[: match.start()].strip() if match else end.strip())
-        units |= {_UNIT[match[1].lower()]} if match else set()
-    if len(ends) > 2 or len(units) > 1:
+    ends = [_read(end) for end in text.split("..")]
+    units = {unit for _, _, unit in filter(None, ends) if unit is not None}
+    if None in ends or len(ends) > 2 or len(units) > 1:
         raise _unread(text)
     figure: Figure = units.pop() if units else "flops"
-    values = []
-    for end in ends:
-        found = _AMOUNT.fullmatch(end)
-        if found is None:
-            raise _unread(text)
-        values.append((Fraction(found[1]), found[2].lower()))
+    values = [(amount, suffix) for amount, suffix, _ in filter(None, ends)]
     if len(values) == 2 and not values[0][1] and values[0][0] < 1000:
         values[0] = (values[0][0], values[1][1])  # 4.5..5G
     whole = [amount * _SUFFIX[suffix] for amount, suffix in values]
@@ -162,6 +154,23 @@ def _parse(text: str, *, first: bool) -> tuple[Figure, Window]:
     if low > high:
         raise _error(f"the window {brief(text)} ends below its start")
     return figure, Window(low, high)
+
+
+def amount(text: str, figure: Figure) -> Fraction | None:
+    """`5G`, `5GFLOPs` of FLOPs, `30M`, `30Mparams` of parameters; None for anything else."""
+    found = _read(text)
+    if found is None or found[2] not in (None, figure):
+        return None
+    return found[0] * _SUFFIX[found[1]]
+
+
+def _read(text: str) -> tuple[Fraction, str, Figure | None] | None:
+    """Digits, suffix and unit of `4.5GFLOPs`; None for anything else."""
+    match = _WITH_UNIT.search(text)
+    found = _AMOUNT.fullmatch(text[: match.start()].strip() if match else text.strip())
+    if found is None:
+        return None
+    return Fraction(found[1]), found[2].lower(), _UNIT[match[1].lower()] if match else None
 
 
 def _unread(text: str) -> BudgetError:

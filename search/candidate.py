@@ -227,9 +227,7 @@ class Candidate:
         from archspec.api import build
         from archspec.search.train.latency import latency
 
-        shape = spec.input
-        size = (shape["channels"], shape["height"], shape["width"])
-        return latency(build(spec), size, device=self.workshop.device)
+        return latency(build(spec), spec.image, device=self.workshop.device)
 
     def _accuracy(self, trial: Trial, spec: Spec) -> float:
         shop = self.workshop

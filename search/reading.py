@@ -6,11 +6,13 @@ import importlib.metadata
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from archspec.search import storage as store
 from archspec.search.candidate import MESSAGE
 from archspec.search.choose import choose, complete, finalist_records, front
 from archspec.search.errors import StudyError
@@ -18,6 +20,7 @@ from archspec.search.objectives import OBJECTIVES, Objective
 from archspec.search.record import Network, Record, State, TrialRecord
 from archspec.search.retries import is_cut, lost, place_of
 from archspec.search.samplers.history import OUTCOME, retry_of
+from archspec.search.settings import check_name
 from archspec.search.storage import PLAN
 
 _STATES: dict[TrialState, State] = {
@@ -119,6 +122,35 @@ def record(study: Study) -> Record:
     )
 
 
+def find_record(study: str, folder: Path, storage: str | None = None) -> Record:
+    """All that is known of a study, by its name or its folder.
+
+    Args:
+        study: its name, or its folder (`runs/NAME`).
+        folder: where studies are kept.
+        storage: its database, where that is not in its folder.
+
+    Raises:
+        StudyError: there is none, or it is none of archspec's.
+    """
+    place = place_of_study(study, folder)
+    url = store.url_of(storage, place)
+    with store.messages(url), store.quiet():
+        return record(store.load_study(place.name, url))
+
+
+def place_of_study(study: str, folder: Path) -> Path:
+    """The folder of a study that is given by its name or as that folder.
+
+    Raises:
+        ArchspecError: the name is none that a study can have.
+    """
+    path = Path(study)
+    if "/" in study or path.is_dir():
+        folder, study = path.parent, path.name
+    return folder / check_name(study)
+
+
 def _plan(plan: dict[str, Any]) -> dict[str, Any]:
     settings = plan["settings"]
     if not any(objective == "accuracy" for objective in settings["objectives"]):
@@ -135,7 +167,7 @@ def _networks(source: str | None) -> tuple[Network, ...]:
     return tuple(
         Network(row["name"], row["flops"], row["params"], row["top1"])
         for row in shipped_figures()
-        if source and row["source"] == source and row["flops"] and row["top1"]
+        if source and row["source"] == source and row["flops"] and row["params"] and row["top1"]
         and row["folder"] != "ablations"
     )  # fmt: skip
 

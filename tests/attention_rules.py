@@ -62,8 +62,15 @@ def select(w: Writer, x: Sizes) -> Piece | None:
 def pad(w: Writer, x: Sizes) -> Piece:
     axis = w.pick(x)
     most = 2 if math.prod(x.values()) <= MOST_ELEMENTS else 0
+    mode = w.pick(["constant", "circular", "replicate", "reflect"])
+    if mode in ("circular", "reflect"):
+        most = min(most, x[axis] - (mode == "reflect"))
     added = w.some(before=lambda: w.whole(0, most), after=lambda: w.whole(0, most))
-    return [Step("pad", {"axis": axis, **added})], {**x, axis: x[axis] + sum(added.values())}
+    filled = w.some(value=lambda: w.real(-1, 1)) if mode == "constant" else {"mode": mode}
+    return (
+        [Step("pad", {"axis": axis, **added, **filled})],
+        {**x, axis: x[axis] + sum(added.values())},
+    )
 
 
 @rule(KEEP)
@@ -71,7 +78,7 @@ def param(w: Writer, x: Sizes) -> Piece:
     """A learnable tensor along some of the axes, joined to the tensor that gave their sizes."""
     steps, start = w.named(x)
     name = w.fresh("p")
-    axes = {axis: w.pick([w.size(x[axis], x), 1]) for axis in w.subset(x, 1, len(x))}
+    axes = {axis: w.pick([w.size(x[axis], x), 1]) for axis in w.subset(x, 0, len(x))}
     start_values = w.some(init=lambda: w.real(-1, 1), std=lambda: w.real(0.1, 1))
     steps.append(Step("param", {"axes": axes, "id": name, **start_values}))
     return [*steps, Step(w.pick(["add", "multiply"]), {"from": w.shuffle([start, name])})], x

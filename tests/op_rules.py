@@ -15,9 +15,25 @@ from tests.writer import AXES, CHANGE, KEEP, MOST, Piece, Sizes, Step, Writer, d
 # -- one op each, shape kept ---------------------------------------------------------------------
 
 
-@rule(KEEP, "relu", "relu6", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "identity")
+@rule(
+    KEEP,
+    "relu",
+    "relu6",
+    "silu",
+    "hardswish",
+    "hardsigmoid",
+    "sigmoid",
+    "tanh",
+    "identity",
+)
 def _plain_op(w: Writer, x: Sizes, name: str) -> Piece:
     return [Step(name)], x
+
+
+@rule(KEEP, "sin", "cos")
+def _periodic(w: Writer, x: Sizes, name: str) -> Piece:
+    """Of no large values, whose rounding alone would decide what comes out."""
+    return [Step(w.pick(["tanh", "relu6"])), Step(name)], x
 
 
 @rule(KEEP)
@@ -28,6 +44,11 @@ def gelu(w: Writer, x: Sizes) -> Piece:
 @rule(KEEP)
 def leaky_relu(w: Writer, x: Sizes) -> Piece:
     return [Step("leaky_relu", w.some(negative_slope=lambda: w.real(0, 0.5)))], x
+
+
+@rule(KEEP)
+def factor(w: Writer, x: Sizes) -> Piece:
+    return [Step("factor", {"by": w.real(-2, 2)}, w.flip())], x
 
 
 @rule(KEEP)
@@ -50,9 +71,13 @@ def _norm_arguments(w: Writer) -> dict[str, Any]:
     return w.some(eps=lambda: w.pick([1e-6, 1e-5, 0.001]), affine=w.flip)
 
 
+def _image_norm_arguments(w: Writer) -> dict[str, Any]:
+    return _norm_arguments(w) | w.some(bias=w.flip)
+
+
 @rule(KEEP)
 def batch_norm(w: Writer, x: Sizes) -> Piece | None:
-    if "channels" not in x or len(x) > 3:
+    if "channels" not in x:
         return None
     return [Step("batch_norm", _norm_arguments(w) | w.some(momentum=lambda: 0.2))], x
 
@@ -61,7 +86,7 @@ def batch_norm(w: Writer, x: Sizes) -> Piece | None:
 def layer_norm(w: Writer, x: Sizes) -> Piece:
     axis = w.pick(x)
     named = {} if axis == "channels" and w.flip() else {"axis": axis}
-    return [Step("layer_norm", named | _norm_arguments(w))], x
+    return [Step("layer_norm", named | _image_norm_arguments(w))], x
 
 
 @rule(KEEP)
@@ -72,7 +97,7 @@ def group_norm(w: Writer, x: Sizes) -> Piece | None:
     if not counts:
         return None
     groups = {"groups": w.size(w.pick(counts), x)} if w.flip() else {}
-    return [Step("group_norm", groups | _norm_arguments(w), w.flip())], x
+    return [Step("group_norm", groups | _image_norm_arguments(w), w.flip())], x
 
 
 @rule(KEEP)
@@ -91,19 +116,23 @@ def scale(w: Writer, x: Sizes) -> Piece | None:
 def shift(w: Writer, x: Sizes) -> Piece:
     axis = w.pick(x)
     reach = x[axis] - 1
+    grouping = w.some(grouping=lambda: w.pick(["chunk", "cycle"]))
 
     def by() -> Any:
         offset = w.whole(-reach, reach)
-        # each group has ⌈C / n⌉ channels and the last group the rest, which must not be nothing
         c = 0 if axis == "channels" else x.get("channels", 0)
-        counts = [n for n in range(2, 6) if (n - 1) * math.ceil(c / n) < c]
+        if grouping.get("grouping") == "cycle":
+            counts = [n for n in range(2, 6) if n <= c]
+        else:
+            # each group has ⌈C / n⌉ channels and the last the rest, which must not be nothing
+            counts = [n for n in range(2, 6) if (n - 1) * math.ceil(c / n) < c]
         if not counts or w.flip():
             return offset
         return [offset, *(w.whole(-reach, reach) for _ in range(w.pick(counts) - 1))]
 
     given = {"by": by()} if reach < 1 else w.some(by=by)
     mode = w.some(mode=lambda: w.pick(["circular", "zero", "replicate"]))
-    return [Step("shift", {"axis": axis, **given, **mode})], x
+    return [Step("shift", {"axis": axis, **given, **mode, **grouping})], x
 
 
 # -- one op each, shape changed ------------------------------------------------------------------
@@ -131,6 +160,10 @@ def linear(w: Writer, x: Sizes) -> Piece | None:
 
 def _is_grid(x: Sizes) -> bool:
     return set(x) == {"channels", "height", "width"}
+
+
+def _has_grid(x: Sizes) -> bool:
+    return {"channels", "height", "width"} <= set(x)
 
 
 def _pair(w: Writer, make: Callable[[], int]) -> tuple[Any, tuple[int, int]]:
@@ -171,7 +204,7 @@ def _window(
 
 @rule(CHANGE)
 def conv(w: Writer, x: Sizes) -> Piece | None:
-    if not _is_grid(x):
+    if not _has_grid(x):
         return None
     window, y = _window(w, x)
     groups = w.pick(divisors(x["channels"]))
@@ -185,7 +218,7 @@ def conv(w: Writer, x: Sizes) -> Piece | None:
 
 @rule(CHANGE)
 def avg_pool(w: Writer, x: Sizes) -> Piece | None:
-    if not _is_grid(x):
+    if not _has_grid(x):
         return None
     window, y = _window(w, x, dilated=False, pool=True)
     return [Step("avg_pool", {**window, **w.some(count_include_pad=w.flip)}, w.flip())], y
@@ -193,7 +226,7 @@ def avg_pool(w: Writer, x: Sizes) -> Piece | None:
 
 @rule(CHANGE)
 def max_pool(w: Writer, x: Sizes) -> Piece | None:
-    if not _is_grid(x):
+    if not _has_grid(x):
         return None
     window, y = _window(w, x, pool=True)
     return [Step("max_pool", window, w.flip())], y

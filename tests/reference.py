@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from archspec.graph import INPUT, CallNode, Graph, OpNode, Ref
+from tests import dft
 
 
 class Named:
@@ -94,6 +95,19 @@ def _two(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
+def _by_image(function: Callable[[Any, Any, Named], Named]) -> Any:
+    """An op on images, at every position of further axes."""
+
+    def apply(op: Any, layer: Any, x: Named) -> Named:
+        grid = ("channels", "height", "width")
+        rest = tuple(axis for axis in x.axes if axis not in grid)
+        moved = x.to(*rest, *grid)
+        y = function(op, layer, Named(moved.flatten(0, len(rest)), grid)).to(*grid)
+        return Named(y.unflatten(0, moved.shape[: 1 + len(rest)]), (*rest, *grid))
+
+    return apply
+
+
 def _windows(op: Any, x: Named, fill: float) -> tuple[Tensor, int, int]:
     """(batch, channels, taps, positions), and the grid of positions."""
     image = x.to("channels", "height", "width")
@@ -153,7 +167,9 @@ def _standardised(x: Tensor, mean: Tensor, variance: Tensor, eps: float) -> Tens
 
 def _per_entry(op: Any, layer: Any, y: Tensor, axes: tuple[str, ...]) -> Named:
     """Weight and bias along the last dimension, where there are any."""
-    return Named(y * layer.weight + layer.bias if op.affine else y, axes)
+    if op.affine:
+        y = y * layer.weight
+    return Named(y + layer.bias if op.affine and getattr(op, "bias", True) else y, axes)
 
 
 def _batch_norm(op: Any, layer: Any, x: Named) -> Named:
@@ -233,6 +249,8 @@ def _shift(op: Any, layer: Any, x: Named) -> Named:
     group = math.ceil(moved.shape[channels] / len(offsets))
     for number, by in enumerate(offsets):
         part = slice(number * group, (number + 1) * group)
+        if op.grouping == "cycle":
+            part = slice(number, None, len(offsets))
         here: Any = (*(slice(None),) * channels, part)
         for i in range(size):
             source = i - by
@@ -270,12 +288,63 @@ def _select(op: Any, layer: Any, x: Named) -> Named:
 
 def _pad(op: Any, layer: Any, x: Named) -> Named:
     moved, axes = x.last(op.axis)
-    edges = [moved.new_zeros(*moved.shape[:-1], count) for count in (op.before, op.after)]
-    return Named(torch.cat([edges[0], moved, edges[1]], -1), axes)
+    size = moved.shape[-1]
+    places = []
+    for i in range(-op.before, size + op.after):
+        source = {
+            "constant": i,
+            "circular": i % size,
+            "replicate": min(max(i, 0), size - 1),
+            "reflect": size - 1 - abs(size - 1 - abs(i)),
+        }[op.mode]
+        is_there = 0 <= source < size
+        filled = torch.full_like(moved[..., 0], op.value)
+        places.append(moved[..., source] if is_there else filled)
+    return Named(torch.stack(places, -1), axes)
+
+
+def _divide(op: Any, layer: Any, a: Named, b: Named) -> Any:
+    return _join(torch.div)(op, layer, a, Named(b.x + op.eps, b.axes))
+
+
+def _parts(x: Named) -> tuple[Named, Named]:
+    """Real and imaginary part."""
+    moved, axes = x.last("complex")
+    return Named(moved[..., 0], axes[:-1]), Named(moved[..., 1], axes[:-1])
+
+
+def _complex(re: Tensor, im: Tensor, axes: tuple[str, ...]) -> Named:
+    return Named(torch.stack([re, im], -1), (*axes, "complex"))
+
+
+def _fourier(op: Any, layer: Any, x: Named) -> Named:
+    """The sums of the definition, the last of the op's axes last."""
+    re, im = _parts(x) if "complex" in x.axes else (x, Named(torch.zeros_like(x.x), x.axes))
+    (a, axes), (b, _) = re.last(op.axes[-1]), im.last(op.axes[-1])
+    inverse = op.name in ("irfft", "ifft")
+    dims = [1 + axes.index(axis) for axis in op.axes]
+    if op.name == "irfft":
+        a, b = dft.turned(a, b, dims[:-1], 1)
+        a, b = dft.mirrored(a, b, op.size)
+        a, b = dft.turned(a, b, dims[-1:], 1)
+    else:
+        a, b = dft.turned(a, b, dims, 1 if inverse else -1)
+    scale = dft.factor(op.norm, math.prod(a.shape[dim] for dim in dims), inverse=inverse)
+    if op.name == "irfft":
+        return Named(a * scale, axes)
+    kept = a.shape[-1] // 2 + 1 if op.name == "rfft" else a.shape[-1]
+    return _complex(a[..., :kept] * scale, b[..., :kept] * scale, axes)
+
+
+def _complex_multiply(op: Any, layer: Any, x: Named, y: Named) -> Named:
+    axes = tuple(sorted({*x.axes, *y.axes} - {"complex"}))
+    (a, b), (c, d) = ((part.to(*axes) for part in _parts(each)) for each in (x, y))
+    return _complex(a * c - b * d, a * d + b * c, axes)
 
 
 def _param(op: Any, layer: Any, x: Named) -> Named:
-    return Named(torch.stack([layer.weight] * x.x.shape[0]), tuple(op.axes))
+    weight = layer.weight.reshape(tuple(op.axes.values()))
+    return Named(torch.stack([weight] * x.x.shape[0]), tuple(op.axes))
 
 
 def _relative_position_bias(op: Any, layer: Any, x: Named) -> Named:
@@ -330,17 +399,23 @@ def _hard(x: Tensor) -> Tensor:
 
 OPS: dict[str, Callable[..., Any]] = {
     "add": _join(torch.add), "subtract": _join(torch.sub), "multiply": _join(torch.mul),
+    "divide": _divide, "complex_multiply": _complex_multiply,
+    "rfft": _fourier, "irfft": _fourier, "fft": _fourier, "ifft": _fourier,
     "identity": _pointwise(lambda x: x), "dropout": _pointwise(lambda x: x),
     "stochastic_depth": _pointwise(lambda x: x),
     "relu": _pointwise(lambda x: x.clamp(min=0)), "relu6": _pointwise(lambda x: x.clamp(0, 6)),
     "silu": _pointwise(lambda x: x * _sigmoid(x)), "sigmoid": _pointwise(_sigmoid),
     "tanh": _pointwise(lambda x: 2 * _sigmoid(2 * x) - 1),
+    "sin": _pointwise(lambda x: 2 * (x / 2).sin() * (x / 2).cos()),
+    "cos": _pointwise(lambda x: 1 - 2 * (x / 2).sin() ** 2),
     "hardsigmoid": _pointwise(_hard), "hardswish": _pointwise(lambda x: x * _hard(x)),
+    "factor": lambda op, layer, x: Named(op.by * x.x, x.axes),
     "leaky_relu": lambda op, layer, x: Named(
         torch.where(x.x > 0, x.x, op.negative_slope * x.x), x.axes
     ),
-    "gelu": _gelu, "softmax": _softmax, "linear": _linear, "conv": _conv,
-    "avg_pool": _avg_pool, "max_pool": _max_pool, "global_pool": _global_pool,
+    "gelu": _gelu, "softmax": _softmax, "linear": _linear, "conv": _by_image(_conv),
+    "avg_pool": _by_image(_avg_pool), "max_pool": _by_image(_max_pool),
+    "global_pool": _global_pool,
     "batch_norm": _batch_norm, "layer_norm": _layer_norm, "group_norm": _group_norm,
     "affine": _affine, "scale": _scale, "concat": _concat, "split": _split,
     "flatten": _flatten, "unflatten": _unflatten, "rename": _rename, "shift": _shift,

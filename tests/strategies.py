@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-import tests.attention_rules  # noqa: F401 - registers its rules
+import tests.attention_rules
+import tests.fourier_rules  # noqa: F401 - both register their rules
 from tests.op_rules import linear_step, short_axes
 from tests.writer import CHANGE, KEEP, Piece, Sizes, Step, Writer, rule
 
@@ -36,6 +37,16 @@ def _branches(w: Writer, x: Sizes, count: int) -> tuple[list[Step], list[str]]:
 def join(w: Writer, x: Sizes, name: str) -> Piece:
     steps, names = _branches(w, x, 1 if name == "subtract" else w.whole(1, 3))
     return [*steps, Step(name, {"from": w.shuffle(names)})], x
+
+
+@rule(KEEP)
+def divide(w: Writer, x: Sizes) -> Piece:
+    """By what is far from 0."""
+    steps, (start, other) = _branches(w, x, 1)
+    below = w.fresh("below")
+    steps += [Step("tanh", {"from": other}), Step("sigmoid", {"id": below})]
+    eps = w.some(eps=lambda: w.pick([0, 1e-6, 0.5]))
+    return [*steps, Step("divide", {**eps, "from": [start, below]})], x
 
 
 @rule(KEEP)

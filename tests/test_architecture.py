@@ -20,21 +20,23 @@ LAYERS = [
     ["program"],
     ["ops"],
     ["graph", "document", "catalog"],
-    ["names", "steps", "inherit", "rename"],
+    ["names", "steps", "inherit", "rename", "download"],
     ["wiring"],
     ["parser"],
     ["spec"],
-    ["scope"],
+    ["scope", "checkpoints"],
     ["expander"],
     ["expansion", "counting"],
-    ["many", "layers"],
+    ["many", "layers", "resolution"],
     ["lower", "memory"],
-    ["module", "codegen", "measure", "draw", "formula", "schema"],
-    ["weights", "check", "report", "figures"],
+    ["module", "codegen", "measure", "draw", "formula", "schema", "interpolate"],
+    ["weights", "check", "report", "figures", "backbone"],
     ["api"],
-    ["written"],
+    ["timm"],
+    ["written", "diff"],
     ["search"],
     ["compile"],
+    ["plot"],
     ["cli", "__init__", "__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -113,7 +115,7 @@ def test_the_check_can_fail(source: str) -> None:
 
 HEAVY = (
     "torch", "fvcore", "sympy", "matplotlib", "networkx", "numpy", "optuna", "sklearn", "scipy",
-    "PIL", "pyarrow", "kornia", "lightning_fabric",
+    "PIL", "pyarrow", "kornia", "lightning_fabric", "timm",
 )  # fmt: skip
 
 LIGHT = {
@@ -128,7 +130,9 @@ LIGHT = {
     "from archspec.cli.app import _load_commands, app; _load_commands(); "
     "app(standalone_mode=False)",
     "specs": "from archspec.cli.app import _load_commands, app; _load_commands(); "
-    "app(['specs'], standalone_mode=False)",
+    "app(['specs', '--max-flops', '5G'], standalone_mode=False)",
+    "diff": "from archspec.cli.app import _load_commands, app; _load_commands(); "
+    "app(['diff', 'smlpnet_t', 'smlpnet_s'], standalone_mode=False)",
     "cost command": "from archspec.cli.app import _load_commands, app; _load_commands(); "
     "app(['cost', 'smlpnet_t'], standalone_mode=False)",
 }

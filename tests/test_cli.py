@@ -40,7 +40,8 @@ def small_model() -> torch.nn.Module:
 def test_build_prints_the_checked_table() -> None:
     out = run("build", "specs/smlpnet_t.yaml", cwd=Path(__file__).parent.parent).stdout
     for text in (
-        "24,123,584", "5,011,528,960", "9,978,903,040", "56×56×80", "gelu ×78",
+        "24,123,584", "5,011,528,960", "9,978,903,040", "56×56×80",
+        "Beside the total: 80.75 M operations that fvcore leaves out: gelu 61.15 M, linear bias",
         "24.1M (ours 24.12 M: rounds to it)", "✓ parameters and FLOPs agree",
     ):  # fmt: skip
         assert text in out
@@ -60,6 +61,8 @@ def test_build_json_has_everything(tmp_path: Path) -> None:
     assert sum(stage["params"] for stage in facts["stages"]) == facts["params"]
     assert sum(stage["flops"] for stage in facts["stages"]) == facts["flops"]
     assert all(stage["activation_bytes"] > 0 for stage in facts["stages"])
+    for rows in (facts["stages"], facts["ops"]):
+        assert sum(row["other_operations"] for row in rows) == facts["other_operations"]
     assert facts["fvcore_uncounted"] == {"add": 52, "gelu": 78, "mean": 1}
     assert facts["agrees"] is True
 
@@ -97,7 +100,7 @@ def test_weights(suffix: str, tmp_path: Path) -> None:
     else:
         save_file(model.state_dict(), path)
     facts = json.loads(run("build", "smlpnet_t", "--json", *SMALL, "--weights", path).stdout)
-    assert facts["weights"] == {"file": str(path), "naming": "archspec"}
+    assert facts["weights"] == {"file": str(path), "naming": "archspec", "resized": []}
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
@@ -135,7 +138,7 @@ def test_remembered_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(figures, "_cache_file", lambda: file)
     fresh = figures.shipped_figures()
     assert json.loads(file.read_text())["rows"] == fresh
-    monkeypatch.setattr(figures, "_row", lambda name, path: {"name": name})
+    monkeypatch.setattr(figures, "_row", lambda path, folder: {"name": path.stem})
     assert figures.shipped_figures() == fresh
     monkeypatch.setattr(figures, "_state", lambda: "changed")
     assert figures.shipped_figures()[0] == {"name": fresh[0]["name"]}

@@ -18,7 +18,7 @@ from archspec.draw.branches import identities, residuals
 from archspec.draw.canvas import text_width
 from archspec.draw.diagram import OUTPUT, diagram
 from archspec.draw.fold import folded
-from archspec.draw.labels import quantity, shape_text
+from archspec.draw.labels import details, quantity, shape_text
 from archspec.draw.layout import LABEL, STEM, Box, Layout
 from archspec.draw.overview import Overview
 from archspec.draw.panel import Sketch, sketch
@@ -26,6 +26,7 @@ from archspec.draw.style import SHAPE_SIZE
 from archspec.errors import ArchspecError, SpecError
 from archspec.expansion import expand, expand_block
 from archspec.graph import Graph
+from archspec.ops import registry
 from archspec.shape import Shape
 from archspec.spec import load, loads
 
@@ -233,6 +234,32 @@ def test_words() -> None:
     assert [quantity(n) for n in (0, 999, 1000, 24_123_584, 5_011_528_960, 123_456_789)] == [
         "0", "999", "1.00 k", "24.1 M", "5.01 G", "123 M",
     ]  # fmt: skip
+
+
+def test_words_of_ops() -> None:
+    x = Shape(channels=4, height=5, width=6)
+    z = x.replace(width=4, complex=2)
+    found = [
+        details(registry()[name](**args), (shape,))
+        for name, args, shape in (
+            ("pad", {"axis": "width", "after": 1, "mode": "reflect"}, x),
+            ("pad", {"axis": "width", "before": 2, "value": 1.5}, x),
+            ("shift", {"axis": "width", "by": (1, -1), "grouping": "cycle"}, x),
+            ("param", {"axes": {"channels": 4}}, x),
+            ("param", {"axes": {}, "init": 0.9}, x),
+            ("rfft", {}, x),
+            ("irfft", {"axes": ("width",), "size": 6}, z),
+        )
+    ]
+    assert found == [
+        ("along width, reflect", "0 before, 1 after"),
+        ("along width, value 1.5", "2 before, 0 after"),
+        ("along width", "by 1, -1, in turn"),
+        (),
+        ("init 0.9",),
+        ("over height, width",),
+        ("over width",),
+    ]
 
 
 # -- layout ------------------------------------------------------------------------------------

@@ -168,6 +168,7 @@ stages:
       - hardswish
       - hardsigmoid
       - tanh
+      - {factor: 0.5}
       - identity
       - {dropout: 0.1}
       - stochastic_depth: {rate: 0.1, schedule: constant, id: x}
@@ -189,6 +190,20 @@ stages:
       - {add: {from: [back, moved]}}
       - {pad: {axis: height, after: 1}}
       - {slice: {axis: height, start: 1, size: H - 1, id: cut}}
+      - {pad: {axis: width, before: 1, mode: replicate, from: cut}}
+      - {slice: {axis: width, start: 1, id: padded}}
+      - {sin: {id: sine}}
+      - {cos: {id: cosine, from: padded}}
+      - {divide: {from: [sine, cosine], eps: 2, id: ratio}}
+      - {rfft: {axes: [height, width], norm: ortho, id: spectrum}}
+      - {fft: {axes: [height, width], from: ratio}}
+      - {ifft: {axes: [height, width]}}
+      - {select: {axis: complex, id: again}}
+      - {param: {axes: {complex: 2}, from: spectrum, id: filter}}
+      - {complex_multiply: {from: [spectrum, filter]}}
+      - {irfft: {axes: [height, width], norm: ortho, size: 2 * (W - 1), id: back_again}}
+      - {param: {axes: {}, init: 1, from: back_again, id: scalar}}
+      - {multiply: {from: [back_again, scalar, again]}}
       - {unflatten: {axis: height, into: {rows: H / 2, height: 2}}}
       - {unflatten: {axis: width, into: {columns: W / 2, width: 2}}}
       - {flatten: {into: queries, id: q}}

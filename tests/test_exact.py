@@ -5,6 +5,8 @@ On shipped networks at full size, at other input sizes, and on random networks.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,15 @@ from torch.utils.flop_counter import FlopCounterMode
 import archspec
 from archspec import catalog
 from archspec.cli.app import _load_commands, app
+from archspec.counting import CostTable, count
+from archspec.expansion import expand
 from archspec.graph import CallNode, Graph, OpNode
 from archspec.ops.base import Op
 from archspec.ops.conv import Conv
 from archspec.ops.linear import Linear
 from archspec.ops.norm import LayerNorm
 from archspec.shape import Shape
-from tests.built import SMALL, Built, built
+from tests.built import SMALL, Built, built, thin
 from tests.strategies import networks
 
 SHIPPED = [
@@ -31,6 +35,8 @@ SHIPPED = [
     for name in catalog.shipped()
     if (spec := archspec.load(name)).is_network and not spec.holes
 ]
+WHOLE = ["smlpnet_t", "mixer_b16", "resnet50", "swin_t", "gfnet_ti"]
+"""Networks that are measured with all their layers, as `archspec build` does with each."""
 OTHER_SIZES = [
     ("smlpnet_t", 3, 192, 256), ("smlpnet_t_alpha2", 1, 256, 256), ("mixer_s32", 3, 256, 192),
     ("dwconv_t", 4, 96, 160), ("table5_multi_stage", 3, 64, 96), ("table3_sum", 3, 96, 64),
@@ -52,13 +58,28 @@ def assert_exact(network: Built) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped(name: str) -> None:
+    """Each layer at its full size, once; a layer that is like another costs what that one does."""
+    network = thin(name)
+    assert_exact(network)
+    whole = count(expand(network.spec))
+    assert kinds(whole) == kinds(network.table)
+
+
+def kinds(table: CostTable) -> set[tuple[object, ...]]:
+    return {
+        (row.stage, row.op, row.params, row.flops, row.activations, row.output) for row in table
+    }
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole(name: str) -> None:
     assert_exact(built(name))
 
 
 @pytest.mark.parametrize(("name", "channels", "height", "width"), OTHER_SIZES)
 def test_shipped_at_other_sizes(name: str, channels: int, height: int, width: int) -> None:
     sizes = {"input__channels": channels, "input__height": height, "input__width": width}
-    assert_exact(built(name, **sizes))
+    assert_exact(thin(name, **sizes))
 
 
 @settings(max_examples=300, deadline=None)
@@ -96,11 +117,11 @@ def expected_outputs(graph: Graph, path: str = "") -> dict[str, Shape]:
 
 
 def real_outputs(module: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
-    """Module path → the dimensions of its output without the batch, as they flow."""
+    """Module path → the dimensions of its output, as they flow."""
     found: dict[str, tuple[int, ...]] = {}
 
     def note(path: str) -> Any:
-        return lambda _module, _inputs, output: found.update({path: tuple(output.shape[1:])})
+        return lambda _module, _inputs, output: found.update({path: tuple(output.shape)})
 
     hooks = [child.register_forward_hook(note(path)) for path, child in module.named_modules()]
     with torch.no_grad():
@@ -112,7 +133,8 @@ def real_outputs(module: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
 
 def assert_shapes(network: Built) -> None:
     module = network.module.eval()
-    real = real_outputs(module, network.images(2, torch.float32))
+    images = network.images(2, torch.float32)
+    real = real_outputs(module, images)
     expected = expected_outputs(network.graph)
     for path, child in module.named_modules():
         if not path:
@@ -123,9 +145,14 @@ def assert_shapes(network: Built) -> None:
             shape = expected[path]
         if isinstance(child, fx.GraphModule):  # blocks hand tensors on as positions, channels
             order = [a for a in (*shape.others, "channels") if a in shape]
-            assert real[path] == tuple(shape[axis] for axis in order), path
+            assert real[path] == (len(images), *(shape[axis] for axis in order)), path
         else:
-            assert sorted(real[path]) == sorted(shape.values()), path
+            batch, *rest = real[path]
+            left = Counter(shape.values()) - Counter(rest)
+            assert Counter(rest) <= Counter(shape.values()), path
+            # layers of a fixed number of axes find the others in the batch
+            assert not left or len(shape) > 3, path
+            assert batch == len(images) * math.prod(left.elements()), path
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -110,7 +110,8 @@ def test_every_block_in_every_stage_of_smlpnet() -> None:
             continue
         shape = graph.inputs[0]
         numbers = {"C": shape["channels"], "H": shape["height"], "W": shape["width"], "alpha": 3}
-        numbers |= {"size": 2, "out": 2 * shape["channels"], **graph.arguments}
+        defaults = {"kernel": 3, "size": 2, "out": 2 * shape["channels"]}
+        numbers |= {**defaults, **graph.arguments}
         formula, exact = known[graph.name], count(graph)
         assert formula.macs.value(numbers) == exact.macs
         assert formula.total_flops.value(numbers) == exact.flops

@@ -140,6 +140,22 @@ def test_extends_in_a_long_line() -> None:
     assert str(refusal("a29.yaml")) == "a9.yaml:1:10: more than 20 specs extend one another"
 
 
+def test_imports_that_define_one_block_differently() -> None:
+    Path("shared.yaml").write_text("blocks: {mix: [gelu]}")
+    Path("a.yaml").write_text("import: shared.yaml\nblocks: {own: [relu]}")
+    Path("b.yaml").write_text("import: shared.yaml\nblocks:\n  mix: [tanh]")
+    Path("same.yaml").write_text("import: [a.yaml, shared.yaml]\nstem: [mix, own]")
+    count(expand(load("same.yaml")))  # it comes by two ways, and is one block
+    Path("over.yaml").write_text("import: shared.yaml\nblocks: {mix: [relu]}\nstem: [mix]")
+    assert [leaf.node.op.name for leaf, _ in expand(load("over.yaml")).walk()] == ["relu"]
+    Path("net.yaml").write_text("import: [a.yaml, b.yaml]\nstem: [mix]")
+    assert str(refusal("net.yaml")) == (
+        "net.yaml:1:18: two imports define block 'mix' differently: "
+        "at shared.yaml:1:15 and at b.yaml:3:8\n"
+        "  give one of the two another name"
+    )
+
+
 # -- overrides -------------------------------------------------------------------------------------
 
 
@@ -151,7 +167,7 @@ def test_extends_in_a_long_line() -> None:
             2,
             "--set alhpa: there is no variable 'alhpa' in smlpnet_t\n  did you mean 'alpha'?",
         ),
-        ("alpha", 0, "smlpnet_t.yaml:23:29: 'linear' out: expected a whole number from 1 to "),
+        ("alpha", 0, "smlpnet_t.yaml:13:29: 'linear' out: expected a whole number from 1 to "),
         ("depths[7]", 2, "no entry 7 in a list of 4"),
         ("depths[x]", 2, "--set depths[x]: is not the name of a value, such as alpha or depths[0]"),
         ("dim.x", 2, "'x' cannot be set inside 80"),

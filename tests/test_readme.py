@@ -7,33 +7,30 @@ block is run, and a comment after print(…) is what it prints.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from archspec.compile import backends, rewriting
+from tests import processes
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def run_console(block: str, folder: Path) -> None:
+def run_console(block: str, folder: Path, printed: Path) -> None:
     for command in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
         line, _, shown = command.partition("\n")
         words = shlex.split(line, comments=True)
         assert words[0] == "archspec", f"only archspec commands are run, found {line!r}"
-        done = subprocess.run(
-            [sys.executable, "-m", *words],
-            cwd=folder, capture_output=True, text=True,
-            env=os.environ | {"COLUMNS": "120", "ARCHSPEC_CACHE": str(folder / ".cache")},
-        )  # fmt: skip
+        environment = {"COLUMNS": "120", "ARCHSPEC_CACHE": str(printed / "cache")}
+        done = processes.archspec(
+            *words[1:], folder=folder, output=printed, environment=environment
+        )
         expected = [part for part in shown.split("…") if part.strip()]
         wanted = (1, 2) if any("error:" in part for part in expected) else (0,)
         assert done.returncode in wanted, f"$ {line}\n{done.stdout}{done.stderr}"
@@ -46,18 +43,22 @@ def run_console(block: str, folder: Path) -> None:
             at = found
 
 
-def run_python(block: str, folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", block], cwd=folder, capture_output=True, text=True, check=False
-    )
+def run_python(block: str, folder: Path, printed: Path) -> None:
+    done = processes.python(block, folder, printed)
     assert done.returncode == 0, f"{block}\n{done.stderr}"
     promised = re.findall(r"print\(.*\)\s+# (\d+)", block)
     for value in promised:
         assert value in done.stdout.split()
 
 
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what commands print, and for a cache that all documents share."""
+    return tmp_path_factory.mktemp("printed")
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_document(document: Path, tmp_path: Path) -> None:
+def test_document(document: Path, tmp_path: Path, printed: Path) -> None:
     text = document.read_text()
     blocks = list(FENCE.finditer(text))
     assert blocks, "a document without an example"
@@ -70,9 +71,9 @@ def test_document(document: Path, tmp_path: Path) -> None:
             if names:
                 (tmp_path / names[-1]).write_text(body)
         elif kind == "console":
-            run_console(body, tmp_path)
+            run_console(body, tmp_path, printed)
         elif kind == "python":
-            run_python(body, tmp_path)
+            run_python(body, tmp_path, printed)
 
 
 def backend_rows() -> list[str]:
@@ -105,6 +106,6 @@ def test_the_tables_are_the_registries(rows: list[str]) -> None:
 
 def test_the_check_can_fail(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="does not print"):
-        run_console("$ archspec --version\narchspec 99\n", tmp_path)
+        run_console("$ archspec --version\narchspec 99\n", tmp_path, tmp_path)
     with pytest.raises(AssertionError):
-        run_python("raise SystemExit(1)", tmp_path)
+        run_python("raise SystemExit(1)", tmp_path, tmp_path)

@@ -60,7 +60,7 @@ KEEP: dict[str, Rule] = {}
 CHANGE: dict[str, Rule] = {}
 DEEP = (
     "residual", "repeat", "condition", "call", "two_inputs", "use", "tokens",
-    "add", "subtract", "multiply", "concat", "split",
+    "add", "subtract", "multiply", "divide", "concat", "split",
 )  # fmt: skip
 """Rules that write bodies inside bodies, to which there is a limit."""
 

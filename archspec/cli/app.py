@@ -46,6 +46,21 @@ InputOption = Annotated[
     str | None,
     typer.Option("--input", "-i", metavar="CxHxW", help="Another input size, such as 3x256x256."),
 ]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--weights", "-w", metavar="FILE|NAME",
+        help="A checkpoint (.safetensors, .pth), or the name of public weights (see 'archspec "
+        "weights'). Default: those of a training or search that is named, else random ones.",
+    ),
+]  # fmt: skip
+InterpolateOption = Annotated[
+    bool,
+    typer.Option(
+        "--interpolate",
+        help="Resize the checkpoint's position embeddings to this image size.",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -128,6 +143,8 @@ def _load_commands() -> None:
     import archspec.cli as package
 
     for module in pkgutil.iter_modules(package.__path__):
+        if module.name.startswith("tables"):
+            continue  # loaded by the command that prints them
         importlib.import_module(f"{package.__name__}.{module.name}")
 
 

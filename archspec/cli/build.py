@@ -10,13 +10,16 @@ import typer
 
 from archspec.cli.app import (
     InputOption,
+    InterpolateOption,
     JsonOption,
     SetOption,
     SpecArgument,
+    WeightsOption,
     app,
     busy,
     load_spec,
 )
+from archspec.cli.weights import weights_file
 from archspec.errors import ArchspecError
 from archspec.files import write_text
 
@@ -26,13 +29,8 @@ def build(
     spec: SpecArgument,
     sets: SetOption = None,
     image: InputOption = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Load a checkpoint (.safetensors, .pth), with our names or mapped ones.",
-        ),
-    ] = None,
+    weights: WeightsOption = None,
+    interpolate: InterpolateOption = False,
     emit: Annotated[
         Path | None,
         typer.Option(metavar="FILE.py", help="Write the network as one plain PyTorch file."),
@@ -53,6 +51,7 @@ def build(
     graph = expand(loaded)
     table = count(graph)
     check_memory(graph, forward=True)
+    file = weights_file(loaded, weights, interpolate=interpolate)
     with busy("importing PyTorch"):
         from archspec import report
         from archspec.lower import lower
@@ -62,11 +61,10 @@ def build(
     program = lower(graph)
     with busy("building"):
         module = to_module(program)
-        naming = None
-        if weights is not None:
+        if file is not None:
             from archspec.weights import load_weights
 
-            naming = load_weights(module, loaded, graph, weights)
+            read = load_weights(module, loaded, graph, file, interpolate=interpolate)
     with busy("measuring with fvcore"):
         from archspec.measure import measure
 
@@ -79,8 +77,8 @@ def build(
         write_text(emit, emit_source(program, about=loaded.header.about or ""))
     facts = report.facts(loaded, graph, table) | report.measured_facts(result, measured)
     facts["overridden"] = bool(sets or image)
-    if weights is not None:
-        facts["weights"] = {"file": str(weights), "naming": naming}
+    if file is not None:
+        facts["weights"] = {"file": str(file), "naming": read.naming, "resized": [*read.resized]}
     if emit is not None:
         facts["emitted"] = str(emit)
     if json_:

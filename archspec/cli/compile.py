@@ -16,14 +16,17 @@ from archspec import catalog
 from archspec.cli.app import (
     DeviceOption,
     InputOption,
+    InterpolateOption,
     JsonOption,
     SetOption,
+    WeightsOption,
     app,
     busy,
     load_spec,
     named_values,
     tell,
 )
+from archspec.cli.weights import Bar
 from archspec.errors import ArchspecError
 
 if TYPE_CHECKING:
@@ -50,15 +53,8 @@ def compile(  # noqa: A001 - the command's name
     study: Annotated[
         str | None, typer.Option(metavar="STUDY", help="The winner of this search.")
     ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights",
-            "-w",
-            metavar="FILE",
-            help="A checkpoint. Default: the winner's own, or random weights.",
-        ),
-    ] = None,
+    weights: WeightsOption = None,
+    interpolate: InterpolateOption = False,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -131,7 +127,11 @@ def compile(  # noqa: A001 - the command's name
     with busy("importing PyTorch"):
         from archspec.compile.job import Bench, check, check_settings
         from archspec.compile.output import check as check_output
-    subject = _subject(spec, study, weights, image, sets)
+    with Bar() as bar:
+        subject = _subject(
+            spec, image, sets, study=study, weights=weights, interpolate=interpolate,
+            progress=bar.update,
+        )  # fmt: skip
     requests = _requests(
         subject, backend, precision, batch, device, rewrites, named_values(option, "--option"),
         benchmark, seconds, cache,
@@ -157,14 +157,13 @@ def compile(  # noqa: A001 - the command's name
 
 
 def _subject(
-    spec: str | None, study: str | None, weights: Path | None, image: str | None,
-    sets: list[str] | None,
-) -> Subject:  # fmt: skip
+    spec: str | None, image: str | None, sets: list[str] | None, **options: Any
+) -> Subject:
     """What is compiled, with `--input` and `--set` applied."""
     from archspec.compile.subject import find
 
     if image is None and not sets:
-        return find(spec, study=study, weights=weights)
+        return find(spec, **options)
     # Path's own raises for a name too long
     is_folder = spec is None or (spec not in catalog.shipped() and os.path.isdir(spec))  # noqa: PTH112
     if spec is None or is_folder:
@@ -173,7 +172,7 @@ def _subject(
             hint="give the spec's file, such as runs/STUDY/winner.yaml",
         )
     # a space whose holes are filled here is a network
-    return find(load_spec(spec, sets, image), study=study, weights=weights, name=spec)
+    return find(load_spec(spec, sets, image), name=spec, **options)
 
 
 def _requests(

@@ -10,13 +10,16 @@ import typer
 
 from archspec.cli.app import (
     InputOption,
+    InterpolateOption,
     JsonOption,
     SetOption,
+    WeightsOption,
     app,
     busy,
     overridden,
     tell,
 )
+from archspec.cli.weights import Bar
 
 if TYPE_CHECKING:
     from archspec.compile.exporting import Exported
@@ -41,15 +44,8 @@ def export(
             "or safetensors (weights alone, under our names).",
         ),
     ],
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights",
-            "-w",
-            metavar="FILE",
-            help="A checkpoint. Default: the folder's own, or random weights.",
-        ),
-    ] = None,
+    weights: WeightsOption = None,
+    interpolate: InterpolateOption = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +80,8 @@ def export(
     form = as_format(format_)
     sizes = None if batch is None else Batch.parse(batch)
     check(form, sizes, output)
-    subject = find(spec, weights=weights)
+    with Bar() as bar:
+        subject = find(spec, weights=weights, interpolate=interpolate, progress=bar.update)
     changed = overridden(subject.spec, sets, image)
     for note in subject.notes:
         tell(note)

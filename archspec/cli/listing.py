@@ -3,27 +3,85 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archspec.cli.app import JsonOption, SetOption, SpecArgument, app, load_spec
+from archspec.cli.app import JsonOption, SetOption, SpecArgument, app, busy, load_spec
+from archspec.cli.filters import (
+    FamilyOption,
+    Filter,
+    MaxFlopsOption,
+    MaxParamsOption,
+    MinFlopsOption,
+    MinParamsOption,
+    MinTop1Option,
+    WordsArgument,
+)
 from archspec.files import write_text
+
+if TYPE_CHECKING:
+    from archspec.figures import Row
+
+
+class SortBy(StrEnum):
+    """Columns that the table can be sorted by."""
+
+    name = "name"
+    params = "params"
+    flops = "flops"
+    top1 = "top1"
 
 
 @app.command()
-def specs(json_: JsonOption = False) -> None:
-    """List the shipped specs with their parameters, FLOPs and published accuracy."""
-    from archspec.figures import shipped_figures
+def specs(
+    words: WordsArgument = None,
+    family: FamilyOption = None,
+    max_flops: MaxFlopsOption = None,
+    min_flops: MinFlopsOption = None,
+    max_params: MaxParamsOption = None,
+    min_params: MinParamsOption = None,
+    min_top1: MinTop1Option = None,
+    sort: Annotated[
+        SortBy | None,
+        typer.Option(help="One table: by name, the smallest first, or the highest top-1 first."),
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", "-r", help="The other way round.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """List networks with their parameters, FLOPs and published accuracy, or all about one.
 
-    rows = shipped_figures()
+    archspec specs                            # the zoo, by folder
+    archspec specs swin --sort flops          # what has "swin" in its name or description
+    archspec specs --max-flops 5G --min-top1 82 --sort top1
+    archspec specs swin_t                     # all about one
+    archspec specs ablations                  # a folder of the shipped specs; or: ./my-specs
+    """
+    chosen = Filter(
+        tuple(words or ()), tuple(family or ()), max_flops, min_flops, max_params, min_params,
+        min_top1,
+    )  # fmt: skip
+    with busy("counting the networks"):
+        rows = chosen.rows()
+    if sort is not None:
+        # what has no figure stands last, whichever way
+        values: list[tuple[Any, Row]] = [(row[sort.value], row) for row in rows]
+        known = [entry for entry in values if entry[0] is not None]
+        known.sort(key=lambda entry: entry[0], reverse=(sort == SortBy.top1) != reverse)
+        rows = [row for _, row in known] + [row for value, row in values if value is None]
+    elif reverse:
+        rows = rows[::-1]
     if json_:
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    from archspec.cli import tables
+    from archspec.cli import tables_specs
 
-    tables.show_specs(rows)
+    if len(rows) == 1 and words == [rows[0]["name"]] and rows[0]["error"] is None:
+        tables_specs.show_spec(rows[0])
+    else:
+        tables_specs.show_specs(rows, is_sorted=sort is not None, is_narrow=chosen.is_narrow)
 
 
 @app.command()

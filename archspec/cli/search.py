@@ -6,7 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
@@ -183,14 +183,10 @@ def report(
 ) -> None:
     """Write a study's report anew: one HTML page, and its pictures as PNG."""
     from archspec.cli.app import busy
-    from archspec.search import storage as store
-    from archspec.search.reading import record
+    from archspec.search.reading import find_record, place_of_study
     from archspec.search.report import write_report
 
-    at = located(study, storage, folder)
-    place = at.folder
-    with store.messages(at.url), store.quiet():
-        found = record(store.load_study(at.study, at.url))
+    found, place = find_record(study, folder, storage), place_of_study(study, folder)
     if json_:
         print_json(found.to_dict())
         return
@@ -202,30 +198,6 @@ def report(
 
     tables_search.show_trials(found)
     typer.echo(f"wrote {page} and {page.parent / 'plots'}")
-
-
-class Located(NamedTuple):
-    """A study that a command is about."""
-
-    study: str
-    folder: Path
-    url: str
-
-
-def located(study: str, storage: str | None, folder: Path) -> Located:
-    """The study of a name, or of its folder.
-
-    Raises:
-        StudyError: it is no study's name.
-    """
-    from archspec.search.addresses import url_of
-    from archspec.search.settings import check_name
-
-    path = Path(study)
-    if "/" in study or path.is_dir():
-        folder, study = path.parent, path.name
-    place = folder / check_name(study)
-    return Located(study, place, url_of(storage, place))
 
 
 def print_json(facts: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archspec.cli.app import JsonOption
-from archspec.cli.search import FolderOption, StorageOption, located, print_json, search_app
+from archspec.cli.search import FolderOption, StorageOption, print_json, search_app
 from archspec.errors import ArchspecError
 
 if TYPE_CHECKING:
@@ -54,14 +54,16 @@ def status(
         raise ArchspecError("status needs the name of a study", hint="archspec search status STUDY")
     from archspec.search import status as statuses
     from archspec.search import storage as store
+    from archspec.search.reading import place_of_study
 
-    at = located(chosen, storage, folder)
-    with store.messages(at.url), store.quiet():
-        opened, kept = store.opened_study(at.study, at.url)
+    place = place_of_study(chosen, folder)
+    url = store.url_of(storage, place)
+    with store.messages(url), store.quiet():
+        opened, kept = store.opened_study(place.name, url)
 
     def look() -> Status:
-        with store.messages(at.url), store.quiet():
-            return statuses.status(opened, kept, at.folder, at.url)
+        with store.messages(url), store.quiet():
+            return statuses.status(opened, kept, place, url)
 
     if watch:
         _watch(look)

@@ -47,13 +47,21 @@ def memory(value: float) -> str:
     return f"{value / 2**10:.1f} KiB"
 
 
+def in_yaml(value: Any) -> str:
+    """A value as YAML in one line: `[2, 2, 6, 2]`, `{choice: [2, 3]}`, `null`."""
+    import yaml
+
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).split("\n")[0]
+
+
 def shape_text(shape: dict[str, int]) -> str:
     """`56×56×80` for a grid (H×W×C), `196×512` for tokens, `1000` for logits."""
     axes = [axis for axis in shape if axis != "channels"]
     return "×".join(str(shape[axis]) for axis in (*axes, "channels") if axis in shape)
 
 
-def _table(title: str) -> Table:
+def titled(title: str) -> Table:
+    """An empty table under a heading."""
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
 
 
@@ -70,7 +78,7 @@ def _heading(out: Console, facts: dict[str, Any]) -> None:
 
 
 def _stages(out: Console, facts: dict[str, Any]) -> None:
-    table = _table("By stage, for one image (memory: activations in fp32)")
+    table = titled("By stage, for one image (memory: activations in fp32)")
     for column in ("stage", "layers", "output H×W×C"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for column in ("parameters", "FLOPs", "share", "memory"):
@@ -90,6 +98,21 @@ def _stages(out: Console, facts: dict[str, Any]) -> None:
     out.print(table)
 
 
+def _beside(out: Console, facts: dict[str, Any]) -> None:
+    """What fvcore leaves at zero, and so the total of FLOPs: the largest first."""
+    from archspec.ops import registry
+
+    amounts = {row["op"]: row["other_operations"] for row in facts["ops"]}
+    largest = sorted((op for op in amounts if amounts[op]), key=lambda op: -amounts[op])
+    if not largest:
+        return
+    words = {op: f"{op} {registry()[op].other or ''}".strip() for op in largest}
+    listed = ", ".join(f"{words[op]} {giga(amounts[op])}" for op in largest)
+    total = giga(facts["other_operations"])
+    text = f"{total} operations that fvcore leaves out: {listed}"
+    out.print(Text.assemble(("Beside the total: ", "bold"), text), soft_wrap=True)
+
+
 def _published(out: Console, facts: dict[str, Any]) -> None:
     published = facts["published"]
     if not published:
@@ -106,11 +129,28 @@ def _published(out: Console, facts: dict[str, Any]) -> None:
     out.print(Text.assemble((label, "bold"), ", ".join(parts)), soft_wrap=True)
 
 
+def _sizes(out: Console, facts: dict[str, Any]) -> None:
+    """Which parameters hold for this image size alone."""
+    from archspec.resolution import listed
+
+    found = facts["size_dependence"]
+    if found["compared"] is None:
+        text = "no other image size was found at which this network exists"
+    elif not found["places"]:
+        text = "all parameters fit any image size at which the network exists"
+    else:
+        places = listed({place["name"]: place["times"] for place in found["places"]})
+        text = f"{found['params']:,} parameters hold for this one alone: {places}"
+    out.print(Text.assemble(("Image size: ", "bold"), text), soft_wrap=True)
+
+
 def show_cost(facts: dict[str, Any]) -> None:
     """What `archspec cost` prints."""
     out = console()
     _heading(out, facts)
     _stages(out, facts)
+    _beside(out, facts)
+    _sizes(out, facts)
     _published(out, facts)
 
 
@@ -119,7 +159,7 @@ def show_build(facts: dict[str, Any]) -> None:
     out = console()
     _heading(out, facts)
     _stages(out, facts)
-    table = _table("By op: our rules beside what was measured on the built module")
+    table = titled("By op: our rules beside what was measured on the built module")
     table.add_column("op")
     for column in ("parameters", "numel", "FLOPs", "fvcore"):
         table.add_column(column, justify="right")
@@ -144,13 +184,17 @@ def show_build(facts: dict[str, Any]) -> None:
         f"and products only: {facts['torch_flops']:,}",
         soft_wrap=True,
     )
-    uncounted = ", ".join(f"{name} ×{n}" for name, n in facts["fvcore_uncounted"].items())
-    if uncounted:
-        out.print(f"fvcore cannot count, and the total leaves out: {uncounted}", soft_wrap=True)
+    _beside(out, facts)
+    _sizes(out, facts)
     _published(out, facts)
     if "weights" in facts:
+        from archspec.resolution import grouped
+
         weights = facts["weights"]
-        out.print(f"Weights: {weights['file']} (names: {weights['naming']})")
+        resized = f"; resized: {grouped(weights['resized'])}" if weights["resized"] else ""
+        out.print(
+            f"Weights: {weights['file']} (names: {weights['naming']}{resized})", soft_wrap=True
+        )
     if "emitted" in facts:
         out.print(f"Source: {facts['emitted']}")
     out.print()
@@ -166,39 +210,12 @@ def show_build(facts: dict[str, Any]) -> None:
         out.print(f"  and {len(facts['differences']) - 20} more (--json lists all)")
 
 
-def show_specs(rows: list[dict[str, Any]]) -> None:
-    """What `archspec specs` prints."""
-    out = console()
-    folders = dict.fromkeys(row["folder"] for row in rows)
-    for folder in sorted(folders):
-        table = _table(folder or "networks")
-        table.add_column("name", no_wrap=True)
-        for column in ("parameters", "FLOPs", "top-1 %"):
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("about")
-        for row in rows:
-            if row["folder"] == folder:
-                counted = row["params"] is not None
-                what = f"{row['holes']} holes" if row["holes"] else "a block"
-                table.add_row(
-                    row["name"],
-                    giga(row["params"]) if counted else what,
-                    giga(row["flops"]) if counted else "",
-                    str(row["top1"] or ""),
-                    row["about"] or "",
-                )
-        out.print(table)
-    out.print(
-        "Parameters and FLOPs are exact counts; top-1 is what the paper prints (ImageNet-1k)."
-    )
-
-
 def show_ops(rows: list[dict[str, Any]]) -> None:
     """What `archspec ops` prints."""
     from archspec.cli.ops import signature
 
     out = console()
-    table = _table("ops (… is required; 'archspec ops OP' tells all about one)")
+    table = titled("ops (… is required; 'archspec ops OP' tells all about one)")
     table.add_column("op and arguments", max_width=62)
     table.add_column("what it does")
     for row in rows:

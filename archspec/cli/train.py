@@ -14,14 +14,17 @@ import typer
 
 from archspec.cli.app import (
     DeviceOption,
+    InterpolateOption,
     JsonOption,
     SetOption,
     SpecArgument,
+    WeightsOption,
     app,
     busy,
     load_spec,
     named_values,
 )
+from archspec.cli.weights import weights_file
 from archspec.errors import ArchspecError
 
 
@@ -82,10 +85,8 @@ def train(
         ),
     ] = None,
     sets: SetOption = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Start from a checkpoint instead of random weights."),
-    ] = None,
+    weights: WeightsOption = None,
+    interpolate: InterpolateOption = False,
     limit: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Train on so many images at most."),
@@ -103,8 +104,9 @@ def train(
         recipe, "--recipe"
     )
     asked = _Asked(
-        load_spec(spec, sets), data, named, output, resolution, seed, device, weights, limit, json_
-    )
+        load_spec(spec, sets), data, named, output, resolution, seed, device, weights, interpolate,
+        limit, json_,
+    )  # fmt: skip
     with busy("importing PyTorch"):
         from archspec.search.train.fitting import resolution_of
         from archspec.search.train.launch import launch
@@ -138,7 +140,8 @@ class _Asked:
     resolution: int | None
     seed: int
     device: str
-    weights: Path | None
+    weights: str | None
+    interpolate: bool
     limit: int | None
     json: bool
 
@@ -186,17 +189,21 @@ def _train(asked: _Asked, place: Any) -> None:
         fabric = stack.enter_context(
             joined(asked.device, make_recipe(asked.recipe).precision, place)
         )
-        # the first process of a machine reads the images and keeps them for the others
+        # the first process of a machine brings weights and images, and keeps them for the others
         said = busy("reading the images") if fabric.is_global_zero else contextlib.nullcontext()
-        with fabric.rank_zero_first(local=True), said:
-            images = load(
-                asked.data, size=size, channels=asked.spec.input["channels"], limit=asked.limit
-            )
+        with fabric.rank_zero_first(local=True):
+            start = weights_file(asked.spec, asked.weights, interpolate=asked.interpolate)
+            with said:
+                images = load(
+                    asked.data, size=size, channels=asked.spec.input["channels"], limit=asked.limit
+                )
         settings = make_recipe({"batch_size": suited_batch_size(len(images.train))} | asked.recipe)
         whole = fitted(asked.spec, images, size)
         if not fabric.is_global_zero:
-            train_in_folder(whole, images, settings, None, fabric,
-                            seed=asked.seed, weights=asked.weights)  # fmt: skip
+            train_in_folder(
+                whole, images, settings, None, fabric, seed=asked.seed, weights=start,
+                interpolate=asked.interpolate,
+            )  # fmt: skip
             return
         folder = stack.enter_context(open_folder(asked.output or Path("runs", "train", whole.name)))
         progress = Progress(settings.epochs, folder.path)
@@ -206,7 +213,8 @@ def _train(asked: _Asked, place: Any) -> None:
             with progress:
                 facts = train_in_folder(
                     whole, images, settings, folder, fabric, seed=asked.seed,
-                    weights=asked.weights, on_epoch=progress.epoch, on_step=progress.step,
+                    weights=start, interpolate=asked.interpolate,
+                    on_epoch=progress.epoch, on_step=progress.step,
                     on_note=progress.note,
                 )  # fmt: skip
         except KeyboardInterrupt:

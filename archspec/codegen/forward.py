@@ -21,6 +21,7 @@ OPERATORS = {
     "operator.add": "+",
     "operator.sub": "-",
     "operator.mul": "*",
+    "operator.truediv": "/",
 }
 VIEWS = frozenset({"permute", "unsqueeze", "flatten", "unflatten"})
 CHAIN = 3

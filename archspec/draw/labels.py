@@ -10,7 +10,7 @@ from archspec.ops.base import pair
 from archspec.shape import CHANNELS, LETTERS, Shape
 from archspec.sizes import show
 
-JOIN_SIGNS = {"add": "+", "subtract": "−", "multiply": "×"}
+JOIN_SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷"}
 """Ops that are drawn as a circle with a sign, as ⊕ in papers."""
 
 _SILENT = frozenset({"bias", "eps", "momentum", "out", "padding"})
@@ -111,7 +111,22 @@ def _rename(op: Any, inputs: tuple[Shape, ...]) -> tuple[str, ...]:
 def _shift(op: Any, inputs: tuple[Shape, ...]) -> tuple[str, ...]:
     by = op.by if isinstance(op.by, tuple) else (op.by,)
     mode = "" if op.mode == "circular" else f", {op.mode}"
-    return (f"along {op.axis}{mode}", f"by {', '.join(show(offset) for offset in by)}")
+    turn = "" if op.grouping == "chunk" else ", in turn"
+    return (f"along {op.axis}{mode}", f"by {', '.join(show(offset) for offset in by)}{turn}")
+
+
+def _pad(op: Any, inputs: tuple[Shape, ...]) -> tuple[str, ...]:
+    constant = f", value {op.value:g}" if op.value else ""
+    mode = constant if op.mode == "constant" else f", {op.mode}"
+    return (f"along {op.axis}{mode}", f"{show(op.before)} before, {show(op.after)} after")
+
+
+def _param(op: Any, inputs: tuple[Shape, ...]) -> tuple[str, ...]:
+    return ("" if op.init is None else f"init {op.init:g}",)
+
+
+def _fourier(op: Any, inputs: tuple[Shape, ...]) -> tuple[str, ...]:
+    return (f"over {', '.join(op.axes)}",)
 
 
 def _global_pool(op: Any, inputs: tuple[Shape, ...]) -> tuple[str, ...]:
@@ -145,6 +160,12 @@ _WORDS: dict[str, Callable[[Any, tuple[Shape, ...]], tuple[str, ...]]] = {
     "unflatten": _unflatten,
     "rename": _rename,
     "shift": _shift,
+    "pad": _pad,
+    "param": _param,
+    "rfft": _fourier,
+    "irfft": _fourier,
+    "fft": _fourier,
+    "ifft": _fourier,
     "global_pool": _global_pool,
     "concat": _concat,
 }

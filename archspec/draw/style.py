@@ -21,6 +21,7 @@ FAMILIES = {
     "activation": Colour("#f9d7e3", "#b8436f"),
     "pool": Colour("#cdeeee", "#1f8a8a"),
     "contract": Colour("#e9c9f2", "#8e3aa8"),
+    "fourier": Colour("#d3daf8", "#3d55b5"),
     "param": Colour("#f7e9f9", "#a56bb5"),
     "combine": Colour("#ffffff", "#333333"),
     "layout": Colour("#ececec", "#7a7a7a"),

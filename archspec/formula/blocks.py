@@ -7,7 +7,7 @@ Each formula is checked: with the numbers of the block's first use it must give 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -17,7 +17,7 @@ from archspec.errors import ArchspecError, SpecError, did_you_mean
 from archspec.expansion import expand_block
 from archspec.formula.typeset import latex, normal, sympy, text
 from archspec.formula.uses import Use, numbers_of, sizing_names, uses_of_blocks
-from archspec.graph import Graph
+from archspec.graph import CallNode, Graph, OpNode
 from archspec.ops import Op
 from archspec.shape import CHANNELS, HEIGHT, LETTERS, TOKENS, WIDTH, Shape
 from archspec.sizes import is_number, whole
@@ -176,15 +176,10 @@ class _Solver:
         if self.use is not None:
             return self._for(self._symbolic(self.use.graph.inputs))
         self.notes.append("the network does not use this block; its input is assumed")
-        results = [
-            self._for((Shape({axis: _symbol(LETTERS[axis]) for axis in axes}),) * self._reads)
-            for axes in ((CHANNELS, HEIGHT, WIDTH), (CHANNELS, TOKENS), (CHANNELS,))
-        ]
-        return next((result for result in results if result.reason is None), results[0])
-
-    @property
-    def _reads(self) -> int:
-        return len(self.block.head.inputs)
+        results = [self._for(shapes) for shapes in _assumed(self.block)]
+        found = next((result for result in results if result.reason is None), None)
+        given = _given_elsewhere(self.spec, self.block) if found is None else None
+        return found or (results[0] if given is None else self._for(given))
 
     def _symbolic(self, inputs: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """The same axes with symbols; an axis of one element stays one."""
@@ -193,8 +188,8 @@ class _Solver:
             symbols: dict[str, Any] = {}
             for axis, size in shape.items():
                 letter = LETTERS.get(axis, axis)
-                if self.sizes.get(letter, size) != size:
-                    letter = f"{letter}{port + 1}"
+                letters = (letter, *(f"{letter}{n}" for n in range(2, port + 2)))
+                letter = next(x for x in letters if self.sizes.get(x, size) == size)
                 if size != 1:
                     self.sizes[letter] = size
                 symbols[axis] = _symbol(letter) if size != 1 else 1
@@ -258,6 +253,36 @@ class _Solver:
             raise SpecError("its structure depends on the sizes that it is used with")
 
 
+def _assumed(block: Block) -> Iterator[tuple[Shape, ...]]:
+    """What a block may read that no network uses: grids, tokens or vectors."""
+    for axes in ((CHANNELS, HEIGHT, WIDTH), (CHANNELS, TOKENS), (CHANNELS,)):
+        yield (Shape({axis: _symbol(LETTERS[axis]) for axis in axes}),) * len(block.head.inputs)
+
+
+def _given_elsewhere(spec: Spec, block: Block) -> tuple[Shape, ...] | None:
+    """What another block that no network uses hands to this one, if any calls it."""
+    for other in spec.blocks.values():
+        required = {n: _symbol(n) for n, node in other.defaults.items() if node.value is None}
+        for shapes in _assumed(other):
+            try:
+                graph = expand_block(spec, other.name, shapes, required)
+            except (SpecError, TypeError):
+                continue
+            for inner in _inside(graph):
+                if inner.name == block.name:
+                    return inner.inputs
+    return None
+
+
+def _inside(graph: Graph) -> Iterator[Graph]:
+    for node in graph.nodes:
+        if isinstance(node, OpNode):
+            continue
+        for body in (node.graph,) if isinstance(node, CallNode) else node.bodies:
+            yield body
+            yield from _inside(body)
+
+
 def _flops(graph: Graph) -> dict[str, Formula]:
     return _collect(
         (PRODUCTS if leaf.node.op.is_product else leaf.node.op.name,
@@ -277,7 +302,8 @@ def _params(graph: Graph) -> dict[str, Formula]:
 
 
 def _without_bias(op: Op) -> Op:
-    return op.model_copy(update={"bias": False}) if "bias" in type(op).model_fields else op
+    has_bias = op.is_product and "bias" in type(op).model_fields
+    return op.model_copy(update={"bias": False}) if has_bias else op
 
 
 def _collect(parts: Iterable[tuple[str, Any]]) -> dict[str, Formula]:

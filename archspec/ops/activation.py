@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from archspec.ops.base import Axis, Op
-from archspec.shape import CHANNELS
+from archspec.shape import CHANNELS, Shape
 from archspec.sizes import Real
 
 if TYPE_CHECKING:
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 
 class _Activation(Op):
     function: ClassVar[str]
+    operations: ClassVar[int] = 1
+    """For each element, as its definition writes them; a change of sign is none."""
 
     def _arguments(self) -> dict[str, Any]:
         return {}
+
+    def other_operations(self, *xs: Shape) -> Any:
+        return xs[0].numel() * self.operations
 
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs
@@ -29,6 +34,10 @@ class GELU(_Activation):
     name: ClassVar[str] = "gelu"
     function: ClassVar[str] = "F.gelu"
     approximate: Literal["none", "tanh"] = "none"
+
+    def other_operations(self, *xs: Shape) -> Any:
+        # x/2 · (1 + erf(x/√2)), or x/2 · (1 + tanh(√(2/π) · (x + 0.044715 · x · x · x)))
+        return xs[0].numel() * (5 if self.approximate == "none" else 9)
 
     def _arguments(self) -> dict[str, Any]:
         return {} if self.approximate == "none" else {"approximate": self.approximate}
@@ -46,6 +55,7 @@ class ReLU6(_Activation):
 
     name: ClassVar[str] = "relu6"
     function: ClassVar[str] = "F.relu6"
+    operations: ClassVar[int] = 2
 
 
 class LeakyReLU(_Activation):
@@ -53,6 +63,7 @@ class LeakyReLU(_Activation):
 
     name: ClassVar[str] = "leaky_relu"
     function: ClassVar[str] = "F.leaky_relu"
+    operations: ClassVar[int] = 2
     negative_slope: Real = 0.01
 
     def _arguments(self) -> dict[str, Any]:
@@ -64,6 +75,7 @@ class SiLU(_Activation):
 
     name: ClassVar[str] = "silu"
     function: ClassVar[str] = "F.silu"
+    operations: ClassVar[int] = 4
 
 
 class Hardswish(_Activation):
@@ -71,6 +83,7 @@ class Hardswish(_Activation):
 
     name: ClassVar[str] = "hardswish"
     function: ClassVar[str] = "F.hardswish"
+    operations: ClassVar[int] = 5
 
 
 class Hardsigmoid(_Activation):
@@ -78,6 +91,7 @@ class Hardsigmoid(_Activation):
 
     name: ClassVar[str] = "hardsigmoid"
     function: ClassVar[str] = "F.hardsigmoid"
+    operations: ClassVar[int] = 4
 
 
 class Sigmoid(_Activation):
@@ -85,6 +99,7 @@ class Sigmoid(_Activation):
 
     name: ClassVar[str] = "sigmoid"
     function: ClassVar[str] = "torch.sigmoid"
+    operations: ClassVar[int] = 3
 
 
 class Tanh(_Activation):
@@ -94,6 +109,35 @@ class Tanh(_Activation):
     function: ClassVar[str] = "torch.tanh"
 
 
+class Sin(_Activation):
+    """The sine of each element, in radians."""
+
+    name: ClassVar[str] = "sin"
+    function: ClassVar[str] = "torch.sin"
+
+
+class Cos(_Activation):
+    """The cosine of each element, in radians."""
+
+    name: ClassVar[str] = "cos"
+    function: ClassVar[str] = "torch.cos"
+
+
+class Factor(Op):
+    """x times a constant number, `by`, which is not learned (`scale` is)."""
+
+    name: ClassVar[str] = "factor"
+    shorthand: ClassVar[str | None] = "by"
+    by: Real
+
+    def other_operations(self, *xs: Shape) -> Any:
+        return xs[0].numel()
+
+    def lower(self, b: Builder, *xs: Value) -> Value:
+        (x,) = xs
+        return b.call("operator.mul", x, self.by, order=x.order, shape=x.shape)
+
+
 class Softmax(Op):
     """eˣ / Σ eˣ along `axis`."""
 
@@ -101,9 +145,12 @@ class Softmax(Op):
     shorthand: ClassVar[str | None] = "axis"
     axis: Axis = CHANNELS
 
-    def infer(self, *xs: Any) -> Any:
+    def infer(self, *xs: Shape) -> Shape:
         xs[0].size(self.axis)
         return xs[0]
+
+    def other_operations(self, *xs: Shape) -> Any:
+        return 5 * xs[0].numel()  # the largest, minus it, exp, their sum, by it
 
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs

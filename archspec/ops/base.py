@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, WithJsonSchema
 
 from archspec.errors import ShapeError, brief
-from archspec.shape import LETTERS, Shape
+from archspec.program import BATCH
+from archspec.shape import CHANNELS, GRID, LETTERS, Shape
 
 if TYPE_CHECKING:
     from archspec.program import Builder, Value
@@ -36,6 +37,10 @@ class Op(BaseModel):
     - `infer`: shapes in, shape out (or a tuple of shapes); raises ShapeError when they do not fit.
     - `params` and `flops`: counts for one image, as plain arithmetic on sizes. FLOPs follow
       fvcore: one multiply-add is one FLOP, and what fvcore leaves at zero is zero.
+    - `other_operations`: what fvcore leaves at zero, counted beside the FLOPs. One each for an
+      addition, subtraction, multiplication, division or comparison, and for an elementary function
+      (exp, erf, tanh, sin) of one element; n for a sum, a mean or a maximum of n elements. What
+      only moves values has none.
     - `lower`: the PyTorch calls that compute it.
     """
 
@@ -49,6 +54,8 @@ class Op(BaseModel):
     """Fewest and most inputs; None: no upper limit."""
     is_product: ClassVar[bool] = False
     """Whether its FLOPs are multiply-adds, which every counting tool agrees on (norms are not)."""
+    other: ClassVar[str | None] = None
+    """What its other operations are, where they are not what it is named for: a bias."""
     is_view: ClassVar[bool] = False
     """Whether the output shares the input's memory, so that it costs no activation memory."""
 
@@ -62,6 +69,10 @@ class Op(BaseModel):
 
     def flops(self, *xs: Shape) -> Any:
         """FLOPs for one image, in fvcore's convention."""
+        return 0
+
+    def other_operations(self, *xs: Shape) -> Any:
+        """Operations for one image that fvcore leaves at zero."""
         return 0
 
     def lower(self, b: Builder, *xs: Value) -> Value | tuple[Value, ...]:
@@ -80,8 +91,38 @@ def unless_default(defaults: dict[str, Any], **given: Any) -> dict[str, Any]:
 
 
 def need_grid(x: Shape, who: str) -> None:
-    if not x.is_grid:
+    """Refuse a tensor without channels, height and width; it may have further axes."""
+    if not {CHANNELS, *GRID} <= set(x):
         raise ShapeError(
             f"{who} works on a grid (channels, height, width), found {x}",
             hint="'unflatten' turns tokens into a grid",
         )
+
+
+def further(x: Shape, own: tuple[str, ...]) -> tuple[str, ...]:
+    """The axes that an op does not know of: every position there is on its own."""
+    return tuple(axis for axis in x.others if axis not in own)
+
+
+def fold(b: Builder, x: Value, axes: tuple[str, ...]) -> Value:
+    """`x` with `axes` taken into the batch, as PyTorch's layers of a fixed number of axes want it.
+
+    Channels are last in memory then, as everywhere: the layer's own order is a view.
+    """
+    if not axes:
+        return x
+    own = tuple(axis for axis in x.channels_last[1:] if axis not in axes)
+    laid = b.order(x, (BATCH, *axes, *own))
+    shape = x.shape.without(*axes)
+    return b.method("flatten", laid, 0, len(axes), order=(BATCH, *own), shape=shape, hint=x.name)
+
+
+def unfold(b: Builder, y: Value, x: Shape, axes: tuple[str, ...]) -> Value:
+    """`y` with the axes that `fold` took from a tensor of shape `x`."""
+    if not axes:
+        return y
+    sizes = {axis: x[axis] for axis in axes}
+    return b.method(
+        "unflatten", y, 0, (-1, *sizes.values()),
+        order=(BATCH, *axes, *y.order[1:]), shape=y.shape.replace(**sizes),
+    )  # fmt: skip

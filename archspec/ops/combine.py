@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
+
 from archspec.errors import ShapeError
 from archspec.ops.base import Axis, Op
 from archspec.shape import CHANNELS, Shape
-from archspec.sizes import Size, divide, equal, is_symbol, require, show
+from archspec.sizes import Real, Size, divide, equal, is_symbol, require, show
 
 if TYPE_CHECKING:
     from archspec.program import Builder, Value
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 MAX_PARTS = 1024
 
 
-class _Elementwise(Op):
+class Elementwise(Op):
     """Elementwise on two or more tensors, which meet by axis name.
 
     An axis that one of them lacks, or has with size 1, is repeated.
@@ -40,11 +42,23 @@ class _Elementwise(Op):
                     )
         return Shape(sizes)
 
-    def lower(self, b: Builder, *xs: Value) -> Value:
-        # the tensor with the most axes leads; the others are laid out like it
+    def other_operations(self, *xs: Shape) -> Any:
+        total: Any = 0
+        y = xs[0]
+        for x in xs[1:]:
+            y = self.infer(y, x)
+            total = total + y.numel()
+        return total
+
+    @staticmethod
+    def order(*xs: Value) -> tuple[str, ...]:
+        """All axes; the tensor with the most leads, and the others are laid out like it."""
         lead = max(xs, key=lambda value: len(value.order))
         missing = [axis for x in xs for axis in x.shape if axis not in lead.shape]
-        order = (*lead.order, *dict.fromkeys(missing))
+        return (*lead.order, *dict.fromkeys(missing))
+
+    def lower(self, b: Builder, *xs: Value) -> Value:
+        order = self.order(*xs)
         result = b.broadcast(xs[0], order)
         for x in xs[1:]:
             shape = self.infer(result.shape, x.shape)
@@ -52,14 +66,14 @@ class _Elementwise(Op):
         return result
 
 
-class Add(_Elementwise):
+class Add(Elementwise):
     """The sum of the inputs."""
 
     name: ClassVar[str] = "add"
     function: ClassVar[str] = "operator.add"
 
 
-class Subtract(_Elementwise):
+class Subtract(Elementwise):
     """The first input minus the second."""
 
     name: ClassVar[str] = "subtract"
@@ -67,11 +81,33 @@ class Subtract(_Elementwise):
     function: ClassVar[str] = "operator.sub"
 
 
-class Multiply(_Elementwise):
+class Multiply(Elementwise):
     """The product of the inputs: gating, attention by weights, squeeze-and-excitation."""
 
     name: ClassVar[str] = "multiply"
     function: ClassVar[str] = "operator.mul"
+
+
+class Divide(Elementwise):
+    """The first input by the second: a / (b + eps)."""
+
+    name: ClassVar[str] = "divide"
+    inputs: ClassVar[tuple[int, int | None]] = (2, 2)
+    function: ClassVar[str] = "operator.truediv"
+
+    eps: Real = Field(default=0.0, ge=0)
+
+    def other_operations(self, *xs: Shape) -> Any:
+        return super().other_operations(*xs) + (xs[1].numel() if self.eps else 0)
+
+    def lower(self, b: Builder, *xs: Value) -> Value:
+        above, below = xs
+        if self.eps:
+            below = b.call(
+                "operator.add", below, self.eps,
+                order=below.order, shape=below.shape, hint=f"{b.node}_by",
+            )  # fmt: skip
+        return super().lower(b, above, below)
 
 
 class Concat(Op):

@@ -27,6 +27,7 @@ class Contract(Op):
     name: ClassVar[str] = "contract"
     inputs: ClassVar[tuple[int, int | None]] = (2, 2)
     is_product: ClassVar[bool] = True
+    other: ClassVar[str | None] = "scaling"
 
     over: Axis | tuple[Axis, ...] = Field(min_length=1)
     scaled: bool = False
@@ -57,6 +58,9 @@ class Contract(Op):
     def flops(self, *xs: Shape) -> Any:
         a, b = xs
         return self._union(a, b).numel()
+
+    def other_operations(self, *xs: Shape) -> Any:
+        return xs[0].numel() if self.scaled else 0  # the first tensor is scaled, not the product
 
     def lower(self, b: Builder, *xs: Value) -> Value:
         left, right = xs

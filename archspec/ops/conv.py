@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from archspec.errors import ShapeError
-from archspec.ops.base import Op, need_grid, pair, unless_default
+from archspec.ops.base import Op, fold, further, need_grid, pair, unfold, unless_default
 from archspec.shape import CHANNELS, GRID, Shape
 from archspec.sizes import Count, Size, divide, is_symbol, require, show
 
@@ -51,7 +51,10 @@ def window_size(
 
 
 class Windowed(Op):
-    """What convolution and pooling share: kernel, stride, padding, dilation over the grid."""
+    """What convolution and pooling share: kernel, stride, padding, dilation over the grid.
+
+    Every position of further axes is an image of its own.
+    """
 
     kernel: Size | tuple[Size, Size]
     stride: Size | tuple[Size, Size] = 1
@@ -86,10 +89,12 @@ class Conv(Windowed):
 
     `out` defaults to the channels that are there; `groups: C` makes it depthwise. A kernel equal
     to its stride cuts the image into patches, and must divide it unless `padding: 0` is given.
+    Every position of further axes is an image of its own.
     """
 
     name: ClassVar[str] = "conv"
     is_product: ClassVar[bool] = True
+    other: ClassVar[str | None] = "bias"
 
     out: Size | None = None
     groups: Size = 1
@@ -122,16 +127,22 @@ class Conv(Windowed):
         (x,) = xs
         return self.infer(x).numel() * self._taps(x)
 
+    def other_operations(self, *xs: Shape) -> Any:
+        return self.infer(*xs).numel() if self.bias else 0
+
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs
         y = self.infer(x.shape)
+        axes = further(y, GRID)
+        folded = fold(b, x, axes)
         extra = unless_default(
             {"stride": 1, "padding": 0, "dilation": 1, "groups": 1},
             stride=one(self.stride), padding=one(self.pads()),
             dilation=one(self.dilation), groups=self.groups,
         )  # fmt: skip
-        return b.layer(
-            x, "nn.Conv2d", order=x.channels_first, resize=dict(y),
+        made = b.layer(
+            folded, "nn.Conv2d", order=folded.channels_first, resize=dict(y.without(*axes)),
             in_channels=x.shape[CHANNELS], out_channels=y[CHANNELS],
             kernel_size=one(self.kernel), **extra, bias=self.bias,
         )  # fmt: skip
+        return unfold(b, made, y, axes)

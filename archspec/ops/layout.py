@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -134,15 +134,17 @@ class Rename(Op):
 class Shift(Op):
     """Move values along `axis` by `by` positions; with several offsets, one per group of channels.
 
-    Groups are cut as torch.chunk cuts: ⌈C / n⌉ channels each, the last may be smaller.
+    Groups are cut as torch.chunk cuts: ⌈C / n⌉ channels each, the last may be smaller. With
+    `grouping: cycle` neighbours belong to different groups: channel c moves by `by[c % n]`.
     `mode: circular` rolls around (torch.roll), `zero` and `replicate` fill what is uncovered.
     """
 
     name: ClassVar[str] = "shift"
 
     axis: Axis
-    by: Offset | tuple[Offset, ...] = 1
+    by: Offset | Annotated[tuple[Offset, ...], Field(min_length=1)] = 1
     mode: Literal["circular", "zero", "replicate"] = "circular"
+    grouping: Literal["chunk", "cycle"] = "chunk"
 
     def _offsets(self) -> tuple[int, ...]:
         return tuple(self.by) if isinstance(self.by, tuple) else (self.by,)
@@ -158,14 +160,21 @@ class Shift(Op):
                 f"a shift by {list(offsets)} leaves nothing of {self.axis} {show(size)}"
             )
         if len(offsets) > 1 and not is_symbol(x.channels):
-            # groups of ⌈C / n⌉ channels, as torch.chunk cuts them; the last has what is left
-            group = (x.channels + len(offsets) - 1) // len(offsets)
-            if not require(group * (len(offsets) - 1) < x.channels):
-                raise ShapeError(
-                    f"{show(x.channels)} channels do not form {len(offsets)} groups of "
-                    f"{show(group)} (the last may be smaller)"
-                )
+            self._check_groups(x.channels, len(offsets))
         return x
+
+    def _check_groups(self, channels: Any, count: int) -> None:
+        if self.grouping == "cycle":
+            if not require(channels >= count):
+                raise ShapeError(f"{show(channels)} channels do not form {count} groups")
+            return
+        # groups of ⌈C / n⌉ channels, as torch.chunk cuts them; the last has what is left
+        group = (channels + count - 1) // count
+        if not require(group * (count - 1) < channels):
+            raise ShapeError(
+                f"{show(channels)} channels do not form {count} groups of "
+                f"{show(group)} (the last may be smaller)"
+            )
 
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs
@@ -175,9 +184,10 @@ class Shift(Op):
             return b.call(
                 "torch.roll", x, order=x.order, shape=x.shape, shifts=offsets[0], dims=dim
             )
-        groups = unless_default(
-            {"group_dim": None}, group_dim=x.order.index(CHANNELS) if len(offsets) > 1 else None
-        )
+        groups: dict[str, Any] = {}
+        if len(offsets) > 1:
+            cycle = unless_default({"grouping": "chunk"}, grouping=self.grouping)
+            groups = {"group_dim": x.order.index(CHANNELS), **cycle}
         return b.layer(
             x, "Shift", order=x.order, offsets=offsets, dim=dim, mode=self.mode, **groups
         )

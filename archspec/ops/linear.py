@@ -23,6 +23,7 @@ class Linear(Op):
     name: ClassVar[str] = "linear"
     shorthand: ClassVar[str | None] = "out"
     is_product: ClassVar[bool] = True
+    other: ClassVar[str | None] = "bias"
 
     out: Size | None = None
     axis: Axis = CHANNELS
@@ -43,6 +44,9 @@ class Linear(Op):
     def flops(self, *xs: Shape) -> Any:
         (x,) = xs
         return x.numel() * self._out(x)
+
+    def other_operations(self, *xs: Shape) -> Any:
+        return self.infer(*xs).numel() if self.bias else 0
 
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from archspec.errors import ShapeError
-from archspec.ops.base import Axis, Op, unless_default
+from archspec.ops.base import Axis, Op, fold, unfold, unless_default
 from archspec.shape import CHANNELS, Shape
 from archspec.sizes import Real, Size, is_symbol, require, show
 
@@ -20,8 +20,27 @@ class _Norm(Op):
     affine: bool = True
 
 
+class _NormOfImage(_Norm):
+    """A norm with statistics of each image on its own."""
+
+    bias: bool = True
+    """Whether to add one after the weight; without `affine` there is neither."""
+
+    def _held(self) -> int:
+        """Parameters for each entry."""
+        return (2 if self.bias else 1) if self.affine else 0
+
+    def _per_element(self) -> int:
+        """FLOPs for each element; fvcore asks for the weight alone."""
+        return 5 if self.affine else 4
+
+    def _no_bias(self) -> dict[str, Any]:
+        """The layer's argument, where it is not the default and means something."""
+        return {"bias": False} if self.affine and not self.bias else {}
+
+
 class BatchNorm(_Norm):
-    """Per channel, over batch and positions (arXiv 1502.03167); running statistics in eval."""
+    """Per channel, over batch and all positions (arXiv 1502.03167); running statistics in eval."""
 
     name: ClassVar[str] = "batch_norm"
 
@@ -37,8 +56,6 @@ class BatchNorm(_Norm):
 
     def infer(self, *xs: Shape) -> Shape:
         (x,) = xs
-        if len(x) > 3:
-            raise ShapeError(f"'batch_norm' takes at most two axes beside channels, found {x}")
         x.size(CHANNELS)
         return x
 
@@ -46,14 +63,18 @@ class BatchNorm(_Norm):
         (x,) = xs
         defaults = {"eps": 1e-5, "momentum": 0.1, "affine": True}
         extra = unless_default(defaults, eps=self.eps, momentum=self.momentum, affine=self.affine)
-        return b.layer(
-            x, "nn.BatchNorm2d" if len(x.shape) == 3 else "nn.BatchNorm1d",
-            order=x.channels_first, num_features=x.shape[CHANNELS],
+        # PyTorch has none for so many axes; that for one row a position has the same statistics
+        axes = x.shape.others if len(x.shape) > 3 else ()
+        folded = fold(b, x, axes)
+        made = b.layer(
+            folded, "nn.BatchNorm2d" if len(folded.shape) == 3 else "nn.BatchNorm1d",
+            order=folded.channels_first, num_features=x.shape[CHANNELS],
             **extra,
         )  # fmt: skip
+        return unfold(b, made, x.shape, axes)
 
 
-class LayerNorm(_Norm):
+class LayerNorm(_NormOfImage):
     """Over `axis` (default: channels) at every position on its own (arXiv 1607.06450)."""
 
     name: ClassVar[str] = "layer_norm"
@@ -62,11 +83,11 @@ class LayerNorm(_Norm):
 
     def params(self, *xs: Shape) -> Any:
         (x,) = xs
-        return 2 * x.size(self.axis) if self.affine else 0
+        return self._held() * x.size(self.axis)
 
     def flops(self, *xs: Shape) -> Any:
         (x,) = xs
-        return x.numel() * (5 if self.affine else 4)
+        return x.numel() * self._per_element()
 
     def infer(self, *xs: Shape) -> Shape:
         (x,) = xs
@@ -78,10 +99,13 @@ class LayerNorm(_Norm):
         last = (*(a for a in x.channels_last if a != self.axis), self.axis)
         defaults = {"eps": 1e-5, "elementwise_affine": True}
         extra = unless_default(defaults, eps=self.eps, elementwise_affine=self.affine)
-        return b.layer(x, "nn.LayerNorm", order=last, normalized_shape=x.shape[self.axis], **extra)
+        return b.layer(
+            x, "nn.LayerNorm", order=last, normalized_shape=x.shape[self.axis],
+            **extra, **self._no_bias(),
+        )  # fmt: skip
 
 
-class GroupNorm(_Norm):
+class GroupNorm(_NormOfImage):
     """Over groups of channels and all positions of one image (arXiv 1803.08494)."""
 
     name: ClassVar[str] = "group_norm"
@@ -91,11 +115,11 @@ class GroupNorm(_Norm):
 
     def params(self, *xs: Shape) -> Any:
         (x,) = xs
-        return 2 * x.channels if self.affine else 0
+        return self._held() * x.channels
 
     def flops(self, *xs: Shape) -> Any:
         (x,) = xs
-        return x.numel() * (5 if self.affine else 4)
+        return x.numel() * self._per_element()
 
     def infer(self, *xs: Shape) -> Shape:
         (x,) = xs
@@ -114,7 +138,7 @@ class GroupNorm(_Norm):
         extra = unless_default({"eps": 1e-5, "affine": True}, eps=self.eps, affine=self.affine)
         return b.layer(
             x, "GroupNorm" if self.affine else "nn.GroupNorm", order=x.channels_first,
-            num_groups=self.groups, num_channels=x.shape[CHANNELS], **extra,
+            num_groups=self.groups, num_channels=x.shape[CHANNELS], **extra, **self._no_bias(),
         )  # fmt: skip
 
 
@@ -130,6 +154,9 @@ class Affine(Op):
     def params(self, *xs: Shape) -> Any:
         (x,) = xs
         return 2 * x.channels
+
+    def other_operations(self, *xs: Shape) -> Any:
+        return 2 * xs[0].numel()
 
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs
@@ -151,6 +178,9 @@ class Scale(Op):
     def params(self, *xs: Shape) -> Any:
         (x,) = xs
         return x.channels
+
+    def other_operations(self, *xs: Shape) -> Any:
+        return xs[0].numel()
 
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs

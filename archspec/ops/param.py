@@ -22,14 +22,14 @@ class Param(Op):
     """A learnable tensor, the same for every image: position embedding, class token.
 
     `axes` gives its axes and their sizes, in the order in which checkpoints hold them:
-    `param: {axes: {tokens: N, channels: C}}`. It starts normally distributed with standard
-    deviation `std`, or as the constant `init` everywhere.
+    `param: {axes: {tokens: N, channels: C}}`; `axes: {}` is one number. It starts normally
+    distributed with standard deviation `std`, or as the constant `init` everywhere.
     """
 
     name: ClassVar[str] = "param"
     is_view: ClassVar[bool] = True
 
-    axes: dict[Axis, Size] = Field(min_length=1)
+    axes: dict[Axis, Size]
     init: Real | None = None
     std: Real = Field(default=0.02, gt=0)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from archspec.errors import ShapeError
-from archspec.ops.base import Axis, Op, pair, unless_default
+from archspec.ops.base import Axis, Op, fold, further, pair, unfold, unless_default
 from archspec.ops.conv import Windowed, one
-from archspec.shape import Shape
+from archspec.shape import GRID, Shape
 
 if TYPE_CHECKING:
     from archspec.program import Builder, Value
@@ -25,6 +25,10 @@ class _Pool(Windowed):
                 raise ShapeError(f"padding {pad} is more than half of the window of {kernel}")
         return x.replace(**self.slide(x))
 
+    def other_operations(self, *xs: Shape) -> Any:
+        height, width = pair(self.kernel)
+        return self.infer(*xs).numel() * height * width
+
     def _arguments(self) -> dict[str, Any]:
         return {
             "kernel_size": one(self.kernel),
@@ -34,13 +38,20 @@ class _Pool(Windowed):
 
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs
-        x = b.order(x, x.channels_first)
-        shape = self.infer(x.shape)
-        return b.call(self.function, x, order=x.order, shape=shape, **self._arguments())
+        y, axes = self.infer(x.shape), further(x.shape, GRID)
+        folded = fold(b, x, axes)
+        folded = b.order(folded, folded.channels_first)
+        pooled = b.call(
+            self.function, folded, order=folded.order, shape=y.without(*axes), **self._arguments()
+        )
+        return unfold(b, pooled, y, axes)
 
 
 class AvgPool(_Pool):
-    """The mean over a window of the grid. `count_include_pad: false` leaves padding out of it."""
+    """The mean over a window of the grid. `count_include_pad: false` leaves padding out of it.
+
+    Every position of further axes is an image of its own.
+    """
 
     name: ClassVar[str] = "avg_pool"
     shorthand: ClassVar[str | None] = "kernel"
@@ -55,7 +66,7 @@ class AvgPool(_Pool):
 
 
 class MaxPool(_Pool):
-    """The largest value in a window of the grid."""
+    """The largest value in a window of the grid, at every position of further axes."""
 
     name: ClassVar[str] = "max_pool"
     shorthand: ClassVar[str | None] = "kernel"
@@ -89,6 +100,9 @@ class GlobalPool(Op):
         (x,) = xs
         axes = self._axes(x)
         return x.replace(**dict.fromkeys(axes, 1)) if self.keep else x.without(*axes)
+
+    def other_operations(self, *xs: Shape) -> Any:
+        return xs[0].numel()
 
     def lower(self, b: Builder, *xs: Value) -> Value:
         (x,) = xs

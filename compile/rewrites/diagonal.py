@@ -65,7 +65,7 @@ def of_norm(edit: Edit, node: OpNode) -> Diagonal | None:
     if isinstance(node.op, LayerNorm | GroupNorm) and node.op.affine:
         axis = node.op.axis if isinstance(node.op, LayerNorm) else CHANNELS
         held = edit.tensors(node)
-        return Diagonal(axis, held["weight"], held["bias"])
+        return Diagonal(axis, held["weight"], held.get("bias"))
     return None
 
 
@@ -123,7 +123,7 @@ def _before(edit: Edit, taker: OpNode, diagonal: Diagonal) -> None:
     if diagonal.shift is not None:
         added = (weight * _as_met(diagonal.shift, taker.op, weight)).flatten(1).sum(1)
     scaled = weight * _as_met(diagonal.scale, taker.op, weight)
-    _set_product(edit, taker, scaled, plus(held.get("bias"), added))
+    _set_held(edit, taker, scaled, plus(held.get("bias"), added))
 
 
 def _as_met(x: Tensor, op: Op, weight: Tensor) -> Tensor:
@@ -182,14 +182,13 @@ def _after(edit: Edit, taker: OpNode, diagonal: Diagonal) -> None:
         scale = diagonal.scale.reshape(-1, *(1,) * (weight.ndim - 1))
         bias = held.get("bias")
         moved = None if bias is None else diagonal.scale * bias
-        _set_product(edit, taker, weight * scale, plus(moved, diagonal.shift))
+        _set_held(edit, taker, weight * scale, plus(moved, diagonal.shift))
         return
     own = of_op(edit, taker) or of_norm(edit, taker)
     assert own is not None
     both = diagonal.after(own)
     if isinstance(taker.op, LayerNorm | GroupNorm):
-        assert both.shift is not None
-        edit.change(taker, taker.op, weights={"weight": both.scale, "bias": both.shift})
+        _set_held(edit, taker, both.scale, both.shift)
     else:
         set_diagonal(edit, taker, both)
 
@@ -206,7 +205,8 @@ def set_diagonal(edit: Edit, node: OpNode, diagonal: Diagonal) -> None:
         edit.change(node, Affine(), weights=weights)
 
 
-def _set_product(edit: Edit, node: OpNode, weight: Tensor, bias: Tensor | None) -> None:
+def _set_held(edit: Edit, node: OpNode, weight: Tensor, bias: Tensor | None) -> None:
+    """Give a product or a norm these weights, and a bias or none."""
     op = node.op.model_copy(update={"bias": bias is not None})
     edit.change(node, op, weights={"weight": weight} | ({} if bias is None else {"bias": bias}))
 
@@ -237,8 +237,10 @@ def passes(op: Op, x: Shape, axis: str, *, shifts: bool) -> str | None:
             is_apart = axis == CHANNELS and not (shifts and brings_zeros)
         case Shift():
             is_apart = axis != op.axis and not (shifts and op.mode == "zero")
+        case Pad(mode="constant"):
+            is_apart = axis != op.axis and not shifts and not op.value
         case Pad():
-            is_apart = axis != op.axis and not shifts
+            is_apart = axis != op.axis
         case Linear():  # along another axis
             is_apart = axis != op.axis and not shifts and not op.bias
         case _:

@@ -21,8 +21,8 @@ class FoldLayerNorm(Rewrite):
         "multiply the weight and bias of a layer_norm or group_norm into the next linear map"
     )
     precondition: ClassVar[str] = (
-        "everything that reads the norm is a linear map along its axis or a convolution without "
-        "padding, or leads to one through ops that do not mix that axis"
+        "everything that reads the norm is a linear map along its axis or a convolution (that pads "
+        "only where the norm has no bias), or leads to one through ops that do not mix that axis"
     )
     rank: ClassVar[int] = 20
 

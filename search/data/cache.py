@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from archspec.errors import ArchspecError
-from archspec.files import replacing, write_text
+from archspec.files import cache_folder, replacing, write_text
 from archspec.search.data.decode import BLOCK, Tally, decode_all
 from archspec.search.data.errors import DataError
 from archspec.search.data.source import Part
@@ -31,9 +31,7 @@ Pixels = NDArray[np.uint8]
 
 
 def default_folder() -> Path:
-    import platformdirs
-
-    return platformdirs.user_cache_path("archspec-vision") / "data"
+    return cache_folder() / "data"
 
 
 def pixels(

@@ -35,6 +35,7 @@ def train_in_folder(
     *,
     seed: int = 0,
     weights: Path | None = None,
+    interpolate: bool = False,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
     on_note: Callable[[str], None] | None = None,
@@ -47,6 +48,7 @@ def train_in_folder(
             processes that train together.
         fabric: with the device, or of those processes (`archspec.search.train.ranks.joined`).
         weights: a checkpoint to start from instead of random weights.
+        interpolate: whether its position embeddings are resized.
         on_epoch, on_step, on_note: as for `train`.
 
     Returns:
@@ -60,7 +62,7 @@ def train_in_folder(
     on_first(fabric, lambda: folder.check_spec(spec) if folder else None)
     identity = {"spec": spec.digest, "weights": _digest(weights)}
     with seeded(seed):
-        model = build(spec, weights=weights)
+        model = build(spec, weights=weights, interpolate=interpolate)
     history: list[Epoch] = []
     live = False
 

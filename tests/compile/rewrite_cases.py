@@ -59,6 +59,9 @@ CASES: list[Case] = [
         after_batch_norm="[gelu, batch_norm, {batch_norm: {affine: false}}]",
         after_affine="[gelu, affine, batch_norm]",
         after_layer_norm="[gelu, layer_norm, batch_norm]",
+        after_norm_without_bias="[gelu, {group_norm: {groups: 2, bias: false}}, batch_norm]",
+        after_conv_of_further_axes="[{unflatten: {axis: height, into: {height: 3, rows: 2}}}, "
+        "{conv: {kernel: 3}}, batch_norm]",
         before_linear="[gelu, batch_norm, {linear: {out: 7, bias: false}}]",
         before_conv="[gelu, batch_norm, {conv: {kernel: 3, padding: 0, out: 6, groups: 2}}]",
         before_patches="[batch_norm, {conv: {kernel: [2, 5], stride: [2, 5], bias: false}}]",
@@ -73,6 +76,7 @@ CASES: list[Case] = [
         through_pool="[batch_norm, {avg_pool: {kernel: 3, count_include_pad: false}}, linear]",
         through_pool_without_padding="[batch_norm, {avg_pool: {kernel: 3, padding: 0}}, linear]",
         through_dropout="[linear, dropout: 0.5, batch_norm]",
+        through_mirror="[batch_norm, {pad: {axis: width, after: 1, mode: reflect}}, linear]",
         read_for_the_batch="[batch_norm: {id: b}, linear: {id: p}, "
         "param: {id: q, axes: {channels: C}, from: b}, add: {from: [p, q]}]",
     ),
@@ -105,6 +109,8 @@ CASES: list[Case] = [
         through_mean="[layer_norm, flatten, global_pool, linear]",
         axis_renamed="[{layer_norm: {axis: height}}, {rename: {axes: {height: keys}}}, "
         "{linear: {axis: keys}}]",
+        without_bias_into_padding="[{layer_norm: {bias: false}}, conv: {kernel: 3}]",
+        group_norm_without_bias="[{group_norm: {bias: false}}, {linear: {bias: false}}]",
     ),
     *_cases(
         "fold-layer-norm", 0,

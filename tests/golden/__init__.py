@@ -2,8 +2,9 @@
 
 `NAME.npz` holds the float64 logits of a reference in eval mode, its parameter count and fvcore's
 FLOPs on it, and the name and shape of each entry of its state dict. The entries themselves are
-drawn again here, as a function of name and shape alone. `NAME.yaml` beside it says whose answer it
-is, which spec claims to be that network, and where fvcore counts the reference otherwise than ours.
+drawn again here, as a function of name, shape and gain alone. `NAME.yaml` beside it says whose
+answer it is, which spec claims to be that network, and where fvcore counts the reference otherwise
+than ours.
 `record` writes both from a reference implementation that is at hand.
 """
 
@@ -12,8 +13,9 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +36,14 @@ class Golden:
     logits: torch.Tensor
     params: int
     fvcore_flops: int
+    gain: float = 1.0
+    """What its matrices and kernels were multiplied by."""
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        return {key: torch.from_numpy(_draw(key, shape)) for key, shape in self.shapes.items()}
+        return {
+            key: torch.from_numpy(_draw(key, shape, self.gain))
+            for key, shape in self.shapes.items()
+        }
 
     def image(self) -> torch.Tensor:
         return torch.from_numpy(np.random.default_rng(0).standard_normal(self.image_shape))
@@ -52,6 +59,7 @@ def load(name: str) -> Golden:
             torch.from_numpy(archive["logits"]),
             meta["params"],
             meta["fvcore_flops"],
+            meta.get("gain", 1.0),
         )
 
 
@@ -64,6 +72,8 @@ class Claim:
     source: str
     differences: dict[str, int]
     """What fvcore counts on the reference and not on our module, by its reason."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """What of the spec is set to be that reference, where it is a small one."""
 
 
 def claims() -> dict[str, Claim]:
@@ -78,13 +88,18 @@ def _claim(path: Path) -> Claim:
     return Claim(path.stem, **document, differences=differences)
 
 
-def record(name: str, model: nn.Module, size: tuple[int, int] = (224, 224)) -> None:
+def record(
+    name: str, model: nn.Module, size: tuple[int, int] = (224, 224), gain: float = 1.0
+) -> None:
     """Write `NAME.npz`: what a reference implementation answers. `NAME.yaml` is left to its author.
 
     Args:
         model: gives logits, and has the names that public checkpoints have. Buffers other than
             statistics (masks, index tables) keep their values, and a mapping has to ignore them.
         size: height and width of the images.
+        gain: factor for all matrices and kernels. Less than 1 keeps a network in range that
+            multiplies activations with each other: where they grow to millions, the kink of a
+            ReLU6 is a step, and one rounding moves the logits by more than 1e-9.
     """
     model = model.double().eval()
     learned = {key for key, _ in model.named_parameters()}
@@ -92,10 +107,11 @@ def record(name: str, model: nn.Module, size: tuple[int, int] = (224, 224)) -> N
     shapes = {key: tuple(value.shape) for key, value in entries.items()}
     for key, value in entries.items():
         if key in learned or key.endswith(("running_mean", "running_var", "num_batches_tracked")):
-            value.copy_(torch.from_numpy(_draw(key, shapes[key])))
+            value.copy_(torch.from_numpy(_draw(key, shapes[key], gain)))
     meta = {
         "name": name, "shapes": shapes, "image_shape": (2, 3, *size),
         "params": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "gain": gain,
     }  # fmt: skip
     images = Golden(**meta, logits=torch.empty(0), fvcore_flops=0).image()
     with torch.no_grad():
@@ -104,7 +120,7 @@ def record(name: str, model: nn.Module, size: tuple[int, int] = (224, 224)) -> N
     np.savez_compressed(FOLDER / f"{name}.npz", meta=json.dumps(meta), logits=logits)
 
 
-def _draw(key: str, shape: tuple[int, ...]) -> np.ndarray:
+def _draw(key: str, shape: tuple[int, ...], gain: float) -> np.ndarray:
     generator = np.random.default_rng(zlib.crc32(key.encode()))
     last = key.rsplit(".", 1)[-1]
     if last == "num_batches_tracked":
@@ -116,4 +132,4 @@ def _draw(key: str, shape: tuple[int, ...]) -> np.ndarray:
         return 0.1 * values
     if len(shape) <= 1 or last in ("gamma", "alpha", "scale"):
         return 1.0 + 0.1 * values
-    return values / math.sqrt(math.prod(shape[1:]))
+    return values * gain / math.sqrt(math.prod(shape[1:]))

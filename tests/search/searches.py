@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,31 +97,6 @@ def facts(outcome: Any) -> dict[str, Any]:
 
 
 # -- processes -------------------------------------------------------------------------------------
-
-_PRELOAD = [
-    "archspec.measure", "archspec.search.searching", "archspec.search.candidate",
-    "archspec.search.choose", "archspec.search.estimate", "archspec.search.reading",
-    "archspec.search.train.trainer", "archspec.search.train.scores", "archspec.search.winner",
-    "alembic.command", "filelock", "kornia.augmentation", "lightning_fabric", "optuna.storages",
-    "torch._dynamo",
-]  # fmt: skip
-
-
-def start(target: Callable[..., None], *args: Any) -> Any:
-    """A process of its own that has PyTorch loaded already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
-    process = context.Process(target=target, args=args)
-    process.start()
-    return process
-
-
-def run_to(target: Callable[..., None], *args: Any) -> int:
-    """Run in a process of its own; how it ended: 0, or -9 for killed."""
-    process = start(target, *args)
-    process.join(60)
-    assert process.exitcode is not None, "it hangs"
-    return int(process.exitcode)
 
 
 def die() -> None:

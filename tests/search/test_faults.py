@@ -26,8 +26,9 @@ from archspec.search.listener import Listener
 from archspec.search.pruning import SuccessiveHalving
 from archspec.search.train.outcomes import Interrupted
 from archspec.spec import Spec
+from tests.processes import run_to, start
 from tests.search import searches
-from tests.search.searches import facts, run_to, search
+from tests.search.searches import facts, search
 
 _load_commands()
 KILLED = -signal.SIGKILL
@@ -93,11 +94,11 @@ def test_killed_again_and_again_between_any_two_statements(
 
 
 def test_killed_at_any_moment(tmp_path: Path, whole: dict[str, Any]) -> None:
-    start = time.monotonic()
+    began = time.monotonic()
     assert run_to(searches.searched, tmp_path / "timed", {}) == 0
-    takes = time.monotonic() - start
+    takes = time.monotonic() - began
     for moment in searches.moments(seed=7, count=4, low=0.1, high=takes):
-        process = searches.start(searches.searched, tmp_path / "cut", {})
+        process = start(searches.searched, tmp_path / "cut", {})
         process.join(moment)
         process.kill()
         process.join()
@@ -362,7 +363,7 @@ def test_an_unfinished_database_is_no_trap(tmp_path: Path) -> None:
 
 
 def test_two_processes_in_one_study(tmp_path: Path) -> None:
-    process = searches.start(searches.killed_at, tmp_path, "ended", 99, {"objective": slow})
+    process = start(searches.killed_at, tmp_path, "ended", 99, {"objective": slow})
     try:
         deadline = time.monotonic() + 30
         while not (tmp_path / "study" / "study.db").exists():

@@ -349,7 +349,8 @@ def test_no_winner_is_exit_code_1(here: Path, capfd: pytest.CaptureFixture[str])
 
 def test_the_report_of_any_study(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By name and by path; of one that never finished a trial, in progress, and in a storage."""
-    from tests.search.searches import killed_at, run_to
+    from tests.processes import run_to
+    from tests.search.searches import killed_at
 
     folder = here / "runs"
     for study, nth, name in (("none", 1, "none"), ("some", 50, "runs/some/")):

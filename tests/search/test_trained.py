@@ -21,8 +21,9 @@ from archspec.search.listener import Listener
 from archspec.search.storage import locked
 from archspec.search.train.tensors import read_facts, write_tensors
 from archspec.spec import Spec, loads
+from tests.processes import run_to
 from tests.search import searches
-from tests.search.searches import images, run_to, search
+from tests.search.searches import images, search
 from tests.search.test_faults import Ears, left_behind, parameters
 
 KILLED = -signal.SIGKILL

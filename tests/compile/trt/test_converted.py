@@ -18,7 +18,7 @@ CASES = {
     "swin_t 1 fp32 rewritten": 2e-6,
     "deit_s 1:2:3 bf16 as it is": 2e-2,
 }
-"""What is built, at full width and few layers → the largest relative error against eager mode."""
+"""What is built, small and with a layer of each kind → the largest relative error against eager."""
 
 
 def test_converted_networks_compute_the_same(tmp_path: Path) -> None:
