@@ -206,7 +206,8 @@ def _worker(pipe: Connection, arguments: dict[str, Any]) -> None:
 def _share(arguments: dict[str, Any], listener: Listener, should_stop: Callable[[], bool]) -> None:
     import torch
 
-    from archspec.search.searching import opened, prepare
+    from archspec.search.bench import opened
+    from archspec.search.ready import prepare
     from archspec.search.trying import try_networks
 
     threads = arguments.pop("threads")

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archspec.errors import ArchspecError
 from archspec.search import defaults
+from archspec.search.bench import Bench, opened
 from archspec.search.budgets import Budget
-from archspec.search.errors import StudyError
-from archspec.search.feasibility import feasible
 from archspec.search.kept import WEIGHTS
 from archspec.search.listener import Listener
 from archspec.search.objectives import Function
 from archspec.search.plan import Plan
 from archspec.search.processes import threads_each
+from archspec.search.ready import Ready, prepare
 from archspec.search.record import Record
-from archspec.search.settings import Settings, check_name, check_same, default_name
 from archspec.search.space import Space
 from archspec.spec import Spec
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
-    from archspec.search.candidate import Workshop
     from archspec.search.data.images import Data
-    from archspec.search.patience import PatientStorage
-    from archspec.search.workers import Watch
 
 
 @dataclass(frozen=True)
@@ -151,156 +147,6 @@ def run(
             raise _interrupted(bench.study, plan) from None
 
 
-@dataclass(frozen=True)
-class Ready:
-    """What was asked for, checked; nothing is begun."""
-
-    name: str
-    shop: Workshop
-    budget: Budget
-    given: object
-    """The budget as the caller gave it."""
-    url: str
-    trials: int
-
-
-def prepare(
-    space: Space | Spec | str | Path,
-    budget: Budget | Spec | str | Path | Sequence[str],
-    *,
-    objective: str | Function,
-    trials: int | None,
-    time_limit: float | None,
-    data: str | Path | Data | None,
-    limit: int | None,
-    study: str | None,
-    storage: str | None,
-    seed: int,
-    device: str,
-    resolution: int | None,
-    sampler: str | None,
-    epochs: int | None,
-    batch_size: int | None,
-    precision: str | None,
-    finalists: int,
-    folder: str | Path,
-    listener: Listener | None,
-    should_stop: Callable[[], bool],
-) -> Ready:
-    """Check everything that `run` takes, count the networks and read the data."""
-    from archspec.search import preparing
-
-    hear = listener or Listener()
-    preparing.check_numbers(
-        trials=trials, finalists=finalists, seed=seed, time_limit=time_limit,
-        resolution=resolution, limit=limit, epochs=epochs, batch_size=batch_size,
-    )  # fmt: skip
-    goals, function = preparing.goals_of(objective)
-    chosen = preparing.sampler_of(sampler, goals)
-    if study is not None:
-        check_name(study)
-    asked = space if isinstance(space, Space) else Space(space)
-    wanted = preparing.budget_of(budget)
-    hear.busy(f"counting the networks of {asked.name}")
-    found = feasible(asked, wanted)
-    found.check()
-    if (missing := found.missing()) is not None:
-        hear.note(missing)
-    _leave(should_stop)
-
-    hear.busy("importing PyTorch")
-    from archspec import __version__
-    from archspec.search import storage as store
-    from archspec.search.candidate import Workshop
-    from archspec.search.machine import machine
-    from archspec.search.workers import worker_at
-
-    here = machine(device)
-    # what is wrong with it is said before any image is read
-    defaults.recipe(None, epochs=epochs, batch_size=batch_size, precision=precision)
-    size, images = (asked.spec.input["height"], asked.spec.input["width"]), None
-    if any(goal.needs in ("training", "scores") for goal in goals):
-        hear.busy("reading the data")
-        size, images = preparing.images_for(asked, found, data, resolution, limit, hear)
-    recipe = defaults.recipe(images, epochs=epochs, batch_size=batch_size, precision=precision)
-    settings = Settings(
-        space=asked.name,
-        space_digest=asked.spec.digest,
-        windows={f: (w.low, w.high) for f, w in wanted.windows.items()},
-        objectives=tuple(goal.name for goal in goals),
-        sampler=chosen,
-        seed=seed,
-        data="" if images is None else images.name,
-        data_digest="" if images is None else images.digest,
-        resolution=size,
-        device=here.kind,
-        recipe=recipe.model_dump(mode="json"),
-        version=__version__,
-    )
-    name = check_name(study or default_name(asked, wanted, settings))
-    place = Path(folder) / name
-    shop = Workshop(
-        found, goals, settings, recipe, images, place, device, here.name, hear, function,
-        should_stop, worker_at(place),
-    )  # fmt: skip
-    _leave(should_stop)
-    count = trials or defaults.trials(images, goals)
-    if found.is_exact and found.count < count:
-        hear.note(f"there are {found.count:,} networks inside the budget: all are tried")
-        count = found.count
-    return Ready(name, shop, wanted, budget, store.url_of(storage, place), count)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """A study that is open, and the process's place at it."""
-
-    study: Study
-    shop: Workshop
-    storage: PatientStorage
-    watch: Watch | None
-    """Where others may work at the study too."""
-
-
-@contextlib.contextmanager
-def opened(ready: Ready, *, alone: bool, patient: bool = False) -> Iterator[Bench]:
-    """Open the study and take a place at it.
-
-    Args:
-        alone: no other process may search in the study's folder meanwhile.
-        patient: wait for a database that does not answer, as one does once it has.
-
-    Raises:
-        StudyError: it is another study, or cannot be kept.
-    """
-    from archspec.search import database
-    from archspec.search import storage as store
-    from archspec.search.patience import LIMIT, Patience
-    from archspec.search.turns import Turn
-    from archspec.search.workers import Watch, await_absence, placed
-
-    shop = ready.shop
-    shop.listener.busy("opening the study")
-    where = store.shown(ready.url)
-    limit = 0 if alone else LIMIT
-    patience = Patience(where, limit, shop.listener.note, shop.should_stop, patient)
-    with contextlib.ExitStack() as stack:
-        if alone:
-            stack.enter_context(store.locked(shop.folder))
-            await_absence(shop.folder)
-        else:
-            shop = replace(shop, worker=stack.enter_context(placed(shop.folder)))
-        stack.enter_context(store.quiet())
-        storage = stack.enter_context(
-            store.connected(ready.url, shared=not alone, patience=patience)
-        )
-        watch = None if alone else Watch(shop.folder, shop.worker, database.HEARTBEAT)
-        # workers that begin at the same instant: the first one says what the study is
-        with Turn(None if alone else storage, f"{ready.name} start").taken():
-            study = _open(ready.name, storage, shop)
-        yield Bench(study, shop, storage, watch)
-
-
 def _planned(ready: Ready, bench: Bench, finalists: int, time_limit: float | None) -> Plan:
     """What is going to be done, worked out, kept and told."""
     from archspec.search import storage as store
@@ -322,42 +168,6 @@ def _planned(ready: Ready, bench: Bench, finalists: int, time_limit: float | Non
     keep(study, plan, shop, ready.budget, ready.given)
     shop.listener.planned(plan)
     return plan
-
-
-def _leave(should_stop: Callable[[], bool]) -> None:
-    """Stop before anything was begun."""
-    from archspec.search.train.outcomes import Interrupted
-
-    if should_stop():
-        raise Interrupted("interrupted before the search began")
-
-
-def _open(name: str, database: PatientStorage, shop: Workshop) -> Study:
-    from optuna.pruners import BasePruner, NopPruner
-
-    from archspec.search import storage as store
-    from archspec.search.pruning import SuccessiveHalving
-    from archspec.search.samplers import samplers
-
-    pruner: BasePruner = NopPruner()
-    if len(shop.objectives) == 1:
-        pruner = SuccessiveHalving(defaults.rungs(shop.recipe.epochs), defaults.REDUCTION)
-    settings = shop.settings
-    study = store.open_study(
-        name, database, [goal.direction for goal in shop.objectives],
-        samplers()[settings.sampler](shop.feasible, settings.seed), pruner,
-    )  # fmt: skip
-    kept = study.user_attrs.get(store.SETTINGS)
-    if kept is not None:
-        check_same(name, settings, kept)
-        return study
-    if study.get_trials(deepcopy=False):
-        raise StudyError(
-            f"the study {name!r} was not made by archspec",
-            hint="choose another name with --study",
-        )
-    study.set_user_attr(store.SETTINGS, settings.model_dump(mode="json"))
-    return study
 
 
 def _interrupted(study: Study, plan: Plan) -> ArchspecError:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from archspec.search.searching import Bench
+    from archspec.search.bench import Bench
 
 POLL = 1.0
 """Seconds between two looks at what the other workers do."""
