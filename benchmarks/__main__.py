@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -30,7 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--results", type=Path, default=RESULTS, metavar="FOLDER",
         help="where the JSON files are (default: benchmarks/results)",
     )  # fmt: skip
+    parser.add_argument(
+        "--device", choices=get_args(Device), help="on this one alone (default: all that are here)"
+    )
     options = parser.parse_args(arguments)
+    devices = get_args(Device) if options.device is None else (options.device,)
     benchmarks = find_all()
     unknown = [name for name in options.names if name not in benchmarks]
     if unknown:
@@ -45,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     ran: list[tuple[str, list[Row]]] = []
     for benchmark in chosen:
         for device in benchmark.needs:
-            if missing(benchmark, device) is not None:
+            if device not in devices or missing(benchmark, device) is not None:
                 continue
             title = f"{benchmark.name} ({device})"
             console.print(f"running {title}: {benchmark.measures}", style="dim")
@@ -59,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(figures(ran))
     for benchmark in chosen:
         for device in benchmark.needs:
-            reason = missing(benchmark, device)
+            reason = missing(benchmark, device) if device in devices else None
             if reason is not None:
                 last = state(benchmark, device, options.results)
                 told = last if last.startswith("pending") else f"not run: {reason}; {last}"

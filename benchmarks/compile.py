@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,15 +44,6 @@ ROUNDS: dict[Device, dict[int, int]] = {
 }  # fmt: skip
 BASE = "eager fp32"
 """The plain module, where there is one; else ours."""
-NETWORKS: dict[Device, tuple[str, ...]] = {
-    "cpu": ("smlpnet_t",), "cuda": ("smlpnet_t", "smlpnet_s", "smlpnet_b"),
-}  # fmt: skip
-
-
-RIVALS: dict[Device, tuple[str, ...]] = {
-    "cpu": (), "cuda": ("swin_t", "swin_s", "swin_b", "mixer_b16"),
-}  # fmt: skip
-"""What sMLPNet is compared with, compiled alike; of these there is no plain module."""
 
 
 @dataclass(frozen=True)
@@ -78,23 +69,33 @@ class Made:
 def run(device: Device) -> Findings:
     if device == "cpu":
         torch.set_num_threads(cores())
+    return measured(["smlpnet_t"], device, CASES[device], BATCHES[device])
+
+
+def measured(
+    names: Sequence[str],
+    device: Device,
+    cases: Sequence[tuple[str, Precision]],
+    batches: Sequence[int],
+) -> Findings:
+    """Networks at batch sizes, by backends in precisions: ours, and the plain module if any is."""
     rows: list[Row] = []
     skipped = []
-    for name in (*NETWORKS[device], *RIVALS[device]):
+    for name in names:
         torch.manual_seed(0)
         spec = archspec.load(name)
         plain: nn.Module | None = None
-        if name in NETWORKS[device]:
+        if name.startswith("smlpnet"):  # of the others there is no plain module
             built, plain = make(spec)
         else:
             built = archspec.build(spec).eval()
         ours = inline(expand(spec), built)
-        for batch in BATCHES[device]:
+        for batch in batches:
             images_BCHW = torch.randn(batch, 3, 224, 224)
             with torch.inference_mode():
                 exact_BK = copy.deepcopy(built).double()(images_BCHW.double())
             tasks: dict[str, Runner] = {BASE: copy.deepcopy(plain or built).to(device)}
-            for kind, precision in CASES[device]:
+            for kind, precision in cases:
                 backend = backends.find(kind)
                 settings = Settings((3, 224, 224), Batch(batch, batch, batch), precision, device)
                 if missing := backend.missing(settings):
