@@ -51,7 +51,8 @@ def compile(  # noqa: A001 - the command's name
         ),
     ] = "aoti",
     study: Annotated[
-        str | None, typer.Option(metavar="STUDY", help="The winner of this search.")
+        str | None,
+        typer.Option("--study", metavar="STUDY", help="The winner of this search."),
     ] = None,
     weights: WeightsOption = None,
     interpolate: InterpolateOption = False,

@@ -23,6 +23,7 @@ AllowUnfitOption = Annotated[
 RunDeviceOption = Annotated[
     str,
     typer.Option(
+        "--device",
         metavar="DEVICE",
         help="auto, cpu, cuda or cuda:1; of the kind that it was compiled for, which auto takes.",
     ),

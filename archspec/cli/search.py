@@ -54,6 +54,7 @@ def search(
     data: Annotated[
         str | None,
         typer.Option(
+            "--data",
             metavar="DATA",
             help="An image folder, a Parquet file (or a folder of them), or a Hugging Face data "
             "set. Default: scikit-learn's digits, which need no download.",

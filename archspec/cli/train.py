@@ -61,7 +61,9 @@ def train(
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(metavar="LR", help="Highest learning rate. Default: by the batch size."),
+        typer.Option(
+            "--lr", metavar="LR", help="Highest learning rate. Default: by the batch size."
+        ),
     ] = None,
     precision: Annotated[
         str | None,
