@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -55,10 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
             console.print(f"running {title}: {benchmark.measures}", style="dim")
             # the load before the run: afterwards it would be our own
             facts = environment.capture(device, arguments)
-            found = benchmark.run(device)
-            findings = found if isinstance(found, Findings) else Findings(found, {})
+            for findings in each_of(benchmark.run(device)):
+                write(benchmark, device, facts, findings, options.results)
             ran.append((title, findings.rows))
-            write(benchmark, device, facts, findings, options.results)
     if ran:
         console.print(figures(ran))
     for benchmark in chosen:
@@ -69,6 +69,16 @@ def main(arguments: list[str] | None = None) -> int:
                 told = last if last.startswith("pending") else f"not run: {reason}; {last}"
                 console.print(f"{benchmark.name} ({device}): {told}")
     return 0
+
+
+def each_of(found: list[Row] | Findings | Iterator[Findings]) -> Iterator[Findings]:
+    """What a benchmark gives: all at once, or what it has found so far."""
+    if isinstance(found, list):
+        yield Findings(found, {})
+    elif isinstance(found, Findings):
+        yield found
+    else:
+        yield from found
 
 
 def missing(benchmark: Benchmark, device: Device) -> str | None:

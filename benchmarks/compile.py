@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,7 @@ class Made:
     """Bytes."""
 
 
-def run(device: Device) -> Findings:
+def run(device: Device) -> Iterator[Findings]:
     if device == "cpu":
         torch.set_num_threads(cores())
     return measured(["smlpnet_t"], device, CASES[device], BATCHES[device])
@@ -77,7 +77,7 @@ def measured(
     device: Device,
     cases: Sequence[tuple[str, Precision]],
     batches: Sequence[int],
-) -> Findings:
+) -> Iterator[Findings]:
     """Networks at batch sizes, by backends in precisions: ours, and the plain module if any is."""
     rows: list[Row] = []
     skipped = []
@@ -118,7 +118,7 @@ def measured(
                         Row(case, f"{label}: relative error", once(error), ""),
                     ]
             rows += timed(f"{name}, batch {batch}", tasks, images_BCHW.to(device), device, batch)
-    return Findings(rows, {"skipped": sorted(set(skipped))})
+            yield Findings(rows, {"skipped": sorted(set(skipped))})
 
 
 def once(value: float) -> timing.Quartiles:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -52,7 +52,8 @@ class Benchmark:
     """In a sentence."""
     needs: tuple[Device, ...]
     """The devices that it is to be measured on, each for itself."""
-    run: Callable[[Device], list[Row] | Findings]
+    run: Callable[[Device], list[Row] | Findings | Iterator[Findings]]
+    """A long one may give what it has found so far again and again."""
     lacks: Callable[[Device], str | None] = nothing
     """What else it needs that is missing here: `needs …`."""
     is_long: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from benchmarks import compile as compiling
 from benchmarks.registry import Benchmark, Device, Findings
 
@@ -9,7 +11,7 @@ NETWORKS = ("smlpnet_t", "swin_t", "smlpnet_s", "swin_s", "smlpnet_b", "swin_b",
 BATCHES = (1, 256)
 
 
-def run(device: Device) -> Findings:
+def run(device: Device) -> Iterator[Findings]:
     return compiling.measured(NETWORKS, device, [("aoti", "bf16")], BATCHES)
 
 

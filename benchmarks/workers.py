@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.synchronize import Barrier
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from archspec.spec import Spec
 
 STUDY = "workers"
+WAITS = "trials of a second"
 WAIT = 1.0
 """Seconds that a trial lasts which does nothing."""
 EACH = 20
@@ -37,34 +38,40 @@ WAITING: dict[Device, tuple[int, ...]] = {"cpu": (1, 2, 4, 8, 16), "cuda": ()}
 TRAINING: dict[Device, tuple[int, ...]] = {"cpu": (1, 2), "cuda": (1, 2, 4, 8)}
 """So many workers train; on the CPU, each has one thread."""
 TRIALS = 24
-IMAGES: dict[Device, int] = {"cpu": 600, "cuda": 10_000}
+IMAGES: dict[Device, int] = {"cpu": 600, "cuda": 4000}
 ROUNDS: dict[Device, int] = {"cpu": 3, "cuda": 1}
 SPACE, BUDGET = "smlpnet_cifar_space", "3.7MFLOPs"
 
 
-def run(device: Device) -> Findings:
-    rows, studies = [], []
+def run(device: Device) -> Iterator[Findings]:
+    studies: list[dict[str, Any]] = []
     with postgres.server() as server:
-        rates: dict[int, list[float]] = {count: [] for count in TRAINING[device]}
         for _ in range(ROUNDS[device]):
             for count in TRAINING[device]:
-                study = trained(server.database(), device, count)
-                rates[count].append(study["trials"] / study["seconds"] * 3600)
-                studies.append(study)
-        alone = rates[1]
-        for count, each in rates.items():
-            case = f"trainings, {count} worker{'s' * (count > 1)}"
-            gains = [there / here for there, here in zip(each, alone, strict=True)]
-            rows.append(Row(case, "throughput", Quartiles.of(each), "trials/h"))
-            rows.append(Row(case, "throughput / 1 worker", Quartiles.of(gains), "×"))
+                studies.append(trained(server.database(), device, count))
+                yield Findings(rows(studies), {"studies": studies})
         for count in WAITING[device]:
-            study = waited(server.database(), count)
-            studies.append(study)
-            case = f"trials of {WAIT:g} s, {count} worker{'s' * (count > 1)}"
-            rate = study["trials"] / study["seconds"] * 3600
-            rows.append(Row(case, "throughput", Quartiles.of([rate]), "trials/h"))
-            rows.append(Row(case, "coordination of a trial", Quartiles.of(study["between"]), "s"))
-    return Findings(rows, {"studies": studies})
+            studies.append(waited(server.database(), count))
+            yield Findings(rows(studies), {"studies": studies})
+
+
+def rows(studies: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The figures of studies: of trainings, against one worker's in the same round."""
+    found: list[Row] = []
+    rates: dict[tuple[str, int], list[float]] = {}
+    for study in studies:
+        rate = study["trials"] / study["seconds"] * 3600
+        rates.setdefault((study["kind"], study["workers"]), []).append(rate)
+    for (kind, count), each in rates.items():
+        case = f"{kind}, {count} worker{'s' * (count > 1)}"
+        gains = [here / alone for here, alone in zip(each, rates[kind, 1], strict=False)]
+        found.append(Row(case, "throughput", Quartiles.of(each), "trials/h"))
+        found.append(Row(case, "throughput / 1 worker", Quartiles.of(gains), "×"))
+        if kind == WAITS:
+            between = [gap for s in studies if (s["kind"], s["workers"]) == (kind, count)
+                       for gap in s["between"]]  # fmt: skip
+            found.append(Row(case, "coordination of a trial", Quartiles.of(between), "s"))
+    return found
 
 
 # -- trials that train -----------------------------------------------------------------------------
@@ -146,7 +153,7 @@ def waited(storage: str, workers: int) -> dict[str, Any]:
             process.join()
         if any(process.exitcode for process in crew):
             raise RuntimeError(f"a worker ended with {[process.exitcode for process in crew]}")
-    return {"kind": "waiting", "workers": workers, "trials": trials} | times(storage, start)
+    return {"kind": WAITS, "workers": workers, "trials": trials} | times(storage, start)
 
 
 def _worker(storage: str, folder: str, trials: int, ready: Barrier) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from archspec.search.data.images import Data, Split
 from archspec.search.train.batches import Batches, Normalise
-from archspec.search.train.device import open_fabric, repeatable
+from archspec.search.train.device import open_fabric, quiet, repeatable
 from archspec.search.train.exchange import Exchange
 from archspec.search.train.recipe import Precision
 
@@ -40,7 +40,9 @@ def evaluate(
         ArchspecError: there is no such device.
     """
     fabric = fabric or open_fabric(device, precision)
-    exchange, prepared = Exchange(fabric), fabric.setup_module(model)
+    exchange = Exchange(fabric)
+    with quiet():
+        prepared = fabric.setup_module(model)
     batches, normalise = Batches(split, fabric.device), Normalise(data, fabric.device)
     share = exchange.share(len(batches))
     with repeatable():

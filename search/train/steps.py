@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from archspec.errors import ArchspecError
 from archspec.search.data.images import Data
 from archspec.search.train.batches import Augment, Batches, Normalise, mix, mixing_weight
-from archspec.search.train.device import seed_of
+from archspec.search.train.device import quiet, seed_of
 from archspec.search.train.evaluation import measure, scores
 from archspec.search.train.exchange import Exchange
 from archspec.search.train.optimise import make_optimizer, mixed_loss
@@ -56,7 +56,8 @@ class Steps:
         self.train = Batches(data.train, self.device)
         self._held_out = Batches(data.held_out, self.device)
         self._recipe, self._fabric, self._note = recipe, fabric, note
-        self._net, self._wrapped = fabric.setup(model, self.optimizer)
+        with quiet():
+            self._net, self._wrapped = fabric.setup(model, self.optimizer)
         self._normalise, self._augment = Normalise(data, self.device), Augment(recipe, data)
         self._classes = len(data.classes)
         # what a forward pass changes (batch norm's running statistics), to be able to take it back
