@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import logging
 import os
 import shutil
 import warnings
@@ -115,6 +116,22 @@ def lacks_compiler(settings: Settings) -> list[str]:
         wanted = os.environ.get("CXX", "g++")
         return [] if shutil.which(wanted) or shutil.which("clang++") else ["a C++ compiler (g++)"]
     return [] if importlib.util.find_spec("triton") else ["the package triton"]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what Inductor prints of the kernels that it tries: tables of many pages on CUDA."""
+    config: Any = torch._inductor.config
+    wanted = {"autotune_num_choices_displayed": 0, "max_autotune_report_choices_stats": False}
+    known = {name: value for name, value in wanted.items() if hasattr(config, name)}
+    logger = logging.getLogger("torch._inductor.select_algorithm")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # kernels that do not fit the device are errors to it
+    try:
+        with config.patch(known):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager

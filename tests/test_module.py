@@ -20,6 +20,7 @@ from archspec.layers import StochasticDepth
 from archspec.lower import lower
 from archspec.module import to_module
 from archspec.names import RESERVED
+from archspec.ops.activation import Hardswish
 from archspec.weights import load_weights
 from tests import reference
 from tests.built import BRANCHY, CASES, SMALL, Built, assert_same, built, enlivened, network_of
@@ -321,7 +322,12 @@ def test_on_a_gpu(case: str) -> None:
     module, images = enlivened(network).eval(), network.images(2)
     with torch.no_grad():
         expected = module(images)
-        assert_same(module.cuda()(images.cuda()).cpu(), expected)
+        found = module.cuda()(images.cuda()).cpu()
+    if any(isinstance(node.op, Hardswish) for node in network.graph.nodes):
+        # PyTorch's kernel for CUDA takes a sixth in float32, in float64 too
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-7)
+    else:
+        assert_same(found, expected)
 
 
 # -- names ---------------------------------------------------------------------------------------

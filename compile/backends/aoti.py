@@ -49,8 +49,11 @@ class AOTInductor(Backend):
         if job.settings.device_kind == "cuda":
             options["max_autotune"] = True
         try:
-            with exported.tf32(job.settings), torch.no_grad(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # without gradients, or it would not freeze
+            with (
+                exported.tf32(job.settings), exported.quiet(), warnings.catch_warnings(),
+                torch.no_grad(),  # with gradients, it would not freeze
+            ):  # fmt: skip
+                warnings.simplefilter("ignore")
                 inductor.aoti_compile_and_package(
                     program, package_path=str(job.folder / PACKAGE), inductor_configs=options
                 )

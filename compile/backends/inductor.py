@@ -43,7 +43,10 @@ class Inductor(Eager):
 
         def run(images_BCHW: Tensor) -> Tensor:
             # the option must hold while it compiles, which the first call does
-            with torch._inductor.config.patch(freezing=True), torch.inference_mode():
+            with (
+                torch._inductor.config.patch(freezing=True), exported.quiet(),
+                torch.inference_mode(),
+            ):  # fmt: skip
                 logits_BK: Tensor = compiled(images_BCHW)
             return logits_BK
 

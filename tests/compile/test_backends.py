@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 
 import archspec
 import archspec.compile
-from archspec.compile import backends, parity
+from archspec.compile import backends, exported, parity
 from archspec.compile.backends import Backend
 from archspec.compile.errors import CompileError
 from archspec.compile.settings import Batch, Settings
@@ -119,3 +120,13 @@ def test_two_of_one_name_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(KINDS["onnx"], "name", "eager")
     with pytest.raises(RuntimeError, match="two backends are called 'eager'"):
         backends.find_all()
+
+
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_tables_of_tried_kernels_stay_out_of_the_terminal(
+    is_quiet: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tried = torch._inductor.config.patch(max_autotune=True, freezing=True, fx_graph_cache=False)
+    with exported.quiet() if is_quiet else contextlib.nullcontext(), tried, torch.no_grad():
+        torch.compile(torch.nn.Linear(32, 16 if is_quiet else 24))(torch.rand(8, 32))
+    assert ("AUTOTUNE" in capfd.readouterr().err) is not is_quiet

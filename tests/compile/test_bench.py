@@ -154,4 +154,3 @@ def test_on_a_gpu(tmp_path: Path) -> None:
     folder = make(tmp_path / "a", device=describe("cuda"))
     (row,) = json.loads(archspec_bench(folder, "--batch", 2, "--json").stdout)
     assert row["median_ms"] > 0
-    assert row["peak_memory"] >= 0
