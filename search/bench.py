@@ -63,7 +63,9 @@ def opened(ready: Ready, *, alone: bool, patient: bool = False) -> Iterator[Benc
         storage = stack.enter_context(
             store.connected(ready.url, shared=not alone, patience=patience)
         )
-        watch = None if alone else Watch(shop.folder, shop.worker, database.HEARTBEAT)
+        watch = None if alone else Watch(
+            shop.folder, shop.worker, database.HEARTBEAT, patience.steady
+        )  # fmt: skip
         # workers that begin at the same instant: the first one says what the study is
         with Turn(None if alone else storage, f"{ready.name} start").taken():
             study = _open(ready.name, storage, shop)

@@ -147,7 +147,7 @@ class Candidate:
         self,
         workshop: Workshop,
         asked: Callable[[], None] = lambda: None,
-        chosen: Callable[[], None] = lambda: None,
+        chosen: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         self.workshop = workshop
         self._asked, self._chosen = asked, chosen
@@ -171,7 +171,7 @@ class Candidate:
     def _try(self, trial: Trial) -> float | tuple[float, ...]:
         shop = self.workshop
         row = suggest(trial, shop.feasible)
-        self._chosen()
+        self._chosen(trial)
         figures = shop.feasible.figures(np.array([row]))
         spec = shop.feasible.space.spec_of(row)
         cost = {"flops": int(figures.flops[0]), "params": int(figures.params[0])}

@@ -12,10 +12,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from archspec.search.candidate import Workshop
+from archspec.search.fronts import fronts
 from archspec.search.objectives import Objective
 from archspec.search.record import Finalist
 from archspec.search.retries import place_of
-from archspec.search.samplers.history import fronts
 from archspec.search.storage import FINALIST
 
 FINALIST_SEEDS = (1,)

@@ -47,6 +47,8 @@ class _Member:
     pipe: Connection
     deaths: int = 0
     """Kills since a trial of it has ended."""
+    finished: int = 0
+    """Networks of the study that were finished when it told of that last."""
     fault: ArchspecError | None = field(default=None)
 
 
@@ -70,7 +72,7 @@ def work(
     listener.busy(f"starting {workers} workers")
     crew = [_start(number, arguments, device) for number, device in _devices(arguments, workers)]
     try:
-        _look_after(crew, arguments, listener, should_stop)
+        _look_after(crew, arguments, plan, listener, should_stop)
     except BaseException as error:
         again = isinstance(error, KeyboardInterrupt) and should_stop()
         listener.busy("stopping the workers")
@@ -83,19 +85,30 @@ def work(
 def _look_after(
     crew: list[_Member],
     arguments: Mapping[str, Any],
+    plan: Plan,
     listener: Listener,
     should_stop: Callable[[], bool],
 ) -> None:
-    is_stopping = False
+    late: float | None = None
+    """When those are killed that were asked to stop."""
     running = list(crew)
     while running:
         wait([*(m.pipe for m in running), *(m.process.sentinel for m in running)], _POLL)
-        if should_stop() and not is_stopping:
-            is_stopping = True
+        # one that has been frozen since before another took its trial over never ends by itself
+        are_enough = max(member.finished for member in crew) >= plan.trials
+        if late is None and (are_enough or should_stop()):
+            late = time.monotonic() + STOPS
             for member in running:
                 _ask_to_stop(member)
         for member in list(running):
             _hear(member, listener)
+            if late is not None and time.monotonic() >= late and member.process.is_alive():
+                then = "" if are_enough else "; the same command runs its trial again"
+                listener.note(
+                    f"worker {member.number} did not stop in {STOPS:g} s and was killed{then}"
+                )
+                member.process.kill()
+                member.process.join()
             if member.process.is_alive():
                 continue
             _hear(member, listener)  # what it said last
@@ -103,7 +116,7 @@ def _look_after(
             if member.fault is not None:
                 raise member.fault
             code = member.process.exitcode
-            if code == 0 or is_stopping:
+            if code == 0 or late is not None:
                 continue
             member.deaths += 1
             if member.deaths >= DEATHS:
@@ -114,7 +127,7 @@ def _look_after(
                 )
             listener.note(f"worker {member.number} ended ({ending(code)}); it is started again")
             again = _start(member.number, arguments, _device(member.number, arguments))
-            again.deaths = member.deaths
+            again.deaths, again.finished = member.deaths, member.finished
             crew[crew.index(member)] = again
             running.append(again)
 
@@ -128,7 +141,7 @@ def _hear(member: _Member, listener: Listener) -> None:
                 member.fault = given[0]
                 continue
             if event == "ended":
-                member.deaths = 0
+                member.deaths, member.finished = 0, given[1]
             listener.of_worker(member.number, event, *given)
 
 
@@ -189,7 +202,7 @@ def _worker(pipe: Connection, arguments: dict[str, Any]) -> None:
     on_word(pipe, order.set)  # to stop, or the parent is gone
     code = 0
     try:
-        _share(arguments, _Teller(pipe), order.is_set)
+        share(arguments, _Teller(pipe), order.is_set)
     except Interrupted:
         code = 130
     except ArchspecError as error:
@@ -203,7 +216,12 @@ def _worker(pipe: Connection, arguments: dict[str, Any]) -> None:
     os._exit(code)
 
 
-def _share(arguments: dict[str, Any], listener: Listener, should_stop: Callable[[], bool]) -> None:
+def share(arguments: dict[str, Any], listener: Listener, should_stop: Callable[[], bool]) -> None:
+    """What a worker does, wherever it runs: its share of a study.
+
+    Args:
+        arguments: those of `archspec.search.ready.prepare`, and `threads` of the CPU.
+    """
     import torch
 
     from archspec.search.bench import opened

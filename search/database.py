@@ -9,6 +9,7 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ HEARTBEAT = 30
 """Seconds between two signs of life of a worker, where several share a study."""
 GRACE = 180
 """Seconds without one after which another worker takes its trial over."""
+_NEVER = 10**9
+"""Seconds."""
 
 _DAMAGED = "is no study's database, or is damaged; it was left as it is"
 _MOVE = "move it away to begin anew; --storage names another"
@@ -221,6 +224,7 @@ class _Storage(PatientStorage):
 
     def __init__(self, url: str, shared: bool, patience: Patience, **more: Any) -> None:
         self.patience = Patience(patience.where)  # none, until it has answered once
+        self._grace: int | None = None
         super().__init__(
             _literal(url),
             engine_kwargs=_engine_arguments(url, shared),
@@ -230,6 +234,21 @@ class _Storage(PatientStorage):
             **more,
         )
         self.patience = patience
+        patience.gap = 2 * HEARTBEAT
+
+    @property
+    def grace_period(self) -> int | None:
+        """Seconds without a sign of life that Optuna takes a trial for dead after.
+
+        Nobody gave one while the database was away, and who has only just come knows nothing of
+        that: a worker takes nobody for dead before all that live had the time for their next one.
+        """
+        is_new = self._grace is not None and self.patience.steady() < 2 * HEARTBEAT
+        return _NEVER if is_new else self._grace
+
+    @grace_period.setter
+    def grace_period(self, seconds: int | None) -> None:
+        self._grace = seconds
 
     def record_heartbeat(self, trial_id: int) -> None:
         # in a thread of its own, where nobody would catch it; the trial meets the same error
@@ -260,11 +279,27 @@ def _engine_arguments(url: str, shared: bool) -> dict[str, Any]:
     if kind == "sqlite":
         return {"connect_args": {"timeout": _BUSY}} if shared else {}
     options: dict[str, Any] = {"pool_pre_ping": True}
+    if kind in _IN_UTC:
+        options["pool_events"] = [(partial(_say, _IN_UTC[kind]), "connect")]
     if kind == "postgresql":
         options["connect_args"] = _LIVELY
     return options
 
 
+def _say(statement: str, connection: Any, *_: Any) -> None:
+    """Tell a database something as soon as there is a connection."""
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute(statement)
+    connection.commit()
+
+
+_IN_UTC = {
+    "postgresql": "SET TIME ZONE 'UTC'",
+    "mysql": "SET time_zone = '+00:00'",
+    "mariadb": "SET time_zone = '+00:00'",
+}
+"""Optuna writes signs of life down by the clock of the connection's own time zone, without it: of
+workers in two zones, one would be taken for dead."""
 _BUSY = 60
 """Seconds that SQLite waits while another worker writes."""
 _LIVELY = {

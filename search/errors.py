@@ -15,3 +15,9 @@ class SpaceError(ArchspecError):
 
 class StudyError(ArchspecError):
     """A study that cannot be opened, or is another one's."""
+
+
+class MissingError(ArchspecError):
+    """An optional dependency that is not installed, said before any work; exit code 3."""
+
+    exit_code = 3

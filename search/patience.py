@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import random
 import threading
 import time
@@ -37,10 +38,15 @@ class Patience:
     should_stop: Callable[[], bool] = field(default=lambda: False)
     from_start: bool = False
     """Also with a database that has yet to answer for the first time."""
-    back: float | None = None
-    """When the database came back last (time.monotonic); None if it never was away."""
+    gap: float = math.inf
+    """Seconds between two answers after which one was away oneself: frozen, say."""
     missed: bool = False
-    """Whether a sign of life was lost since the database answered last."""
+    """Whether a call or a sign of life was lost since the database answered last."""
+    _since: float = 0.0
+    """When it began to answer without a gap (time.monotonic)."""
+    _last: tuple[float, float] | None = None
+    """When it answered last, by two clocks: one that nobody sets, and one that does not stand still
+    while the machine sleeps."""
     _inside: threading.local = field(default_factory=threading.local)
 
     def call(
@@ -90,7 +96,10 @@ class Patience:
                 result = once()
             except Exception as error:
                 now = time.monotonic()
-                if not is_away(error) or self.should_stop():
+                if not is_away(error):
+                    raise
+                self.missed = True
+                if self.should_stop():
                     raise
                 if began is None:
                     began = now
@@ -116,12 +125,26 @@ class Patience:
         Args:
             began: when it was first found away, if it was (time.monotonic).
         """
-        if began is None and not self.missed:
-            return
-        self.missed, self.back = False, time.monotonic()
+        now = time.monotonic()
+        if self.missed or self._was_away():
+            self._since = now
+        self.missed, self._last = False, (now, time.time())
         if began is not None and self._told:
             self._told = False
-            self.note(f"{self.where} answers again, after {self.back - began:.0f} s")
+            self.note(f"{self.where} answers again, after {now - began:.0f} s")
+
+    def steady(self) -> float:
+        """Seconds for which the database has answered without a gap.
+
+        Only who has been there for a while can tell that another one gave no sign of life.
+        """
+        return 0.0 if self.missed or self._was_away() else time.monotonic() - self._since
+
+    def _was_away(self) -> bool:
+        if self._last is None:
+            return True
+        steady, wall = self._last
+        return max(time.monotonic() - steady, time.time() - wall) > self.gap
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds

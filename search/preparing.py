@@ -48,22 +48,26 @@ def check_numbers(
         raise ArchspecError("the time limit must be finite", hint="leave it out for none")
 
 
-def check_workers(workers: int, objective: str | Function) -> None:
+def check_workers(workers: int, objective: str | Function, *, elsewhere: bool = False) -> None:
     """Refuse workers that could not do what they are for.
+
+    Args:
+        elsewhere: not even one of them is this process.
 
     Raises:
         ArchspecError: with what to do instead.
     """
     if workers < 1:
         raise ArchspecError(f"the number of workers must be 1 or more, found {brief(workers)}")
-    if workers == 1:
+    if workers == 1 and not elsewhere:
         return
     if isinstance(objective, str):
         if "latency" in [name.strip() for name in objective.split(",")]:
             raise ArchspecError(
                 "latency cannot be measured beside other workers of the same machine, which slow "
                 "each other down",
-                hint="leave out --workers; other machines may share the study with --storage",
+                hint=f"leave out {'--ray' if elsewhere else '--workers'}; other machines may share "
+                "the study with --storage",
             )
         return
     try:
@@ -71,7 +75,8 @@ def check_workers(workers: int, objective: str | Function) -> None:
     except Exception as error:  # noqa: BLE001 - whatever its own __reduce__ raises
         raise ArchspecError(
             f"the objective cannot be sent to other processes: {error}",
-            hint="define it at the top of a module, or search with workers=1",
+            hint="define it at the top of a module, or search "
+            + ("without ray" if elsewhere else "with workers=1"),
         ) from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,7 @@ def run(
     precision: str | None = None,
     finalists: int = defaults.FINALISTS,
     workers: int = 1,
+    ray: str | None = None,
     folder: str | Path = defaults.FOLDER,
     report: bool = True,
     listener: Listener | None = None,
@@ -100,6 +101,8 @@ def run(
         workers: processes on this machine that try networks, one GPU each where there are several.
             More may work at the same study elsewhere, by the same call with the same `storage` and
             `study`.
+        ray: the address of a Ray cluster, `HOST:PORT` or `auto`: the workers are tasks there, one
+            GPU each where this machine has one. `storage` must then be a database's URL.
         folder: where studies are kept.
         report: whether to write the page and its pictures at the end.
         listener: who is told how it goes.
@@ -116,6 +119,7 @@ def run(
         DataError: the data cannot be read.
         StudyError: the study is another one, or cannot be kept.
         Interrupted: `should_stop` said so.
+        MissingError: Ray is asked for and not installed.
         ArchspecError: whatever else is wrong, before anything is trained.
     """
     from archspec.search.preparing import check_workers
@@ -129,22 +133,41 @@ def run(
         "sampler": sampler, "epochs": epochs, "batch_size": batch_size, "precision": precision,
         "finalists": finalists, "folder": folder,
     }  # fmt: skip
-    check_workers(workers, objective)
-    ready = prepare(**asked, listener=listener, should_stop=should_stop)
-    with opened(ready, alone=storage is None) as bench:
+    check_workers(workers, objective, elsewhere=ray is not None)
+    with contextlib.ExitStack() as cluster, contextlib.ExitStack() as stack:
+        if ray is not None:
+            from archspec.search import on_ray
+
+            on_ray.check(ray, storage, device)
+            cluster.enter_context(on_ray.joined(ray, listener or Listener()))
+        ready = prepare(**asked, listener=listener, should_stop=should_stop)
+        bench = stack.enter_context(opened(ready, alone=storage is None))
         plan = _planned(ready, bench, finalists, time_limit)
         try:
-            if workers > 1:
+            if ray is not None:
+                on_ray.work(asked, workers, ready, bench, plan, should_stop)
+                cluster.close()  # Ray ends this process too where its head dies
+            elif (count := _enough(workers, plan, ready.shop.listener)) > 1:
                 from archspec.search import crew
 
-                threads = threads_each(workers, ready.shop.settings.device)
-                crew.work({**asked, "study": ready.name, "threads": threads}, workers, plan,
+                threads = threads_each(count, ready.shop.settings.device)
+                crew.work({**asked, "study": ready.name, "threads": threads}, count, plan,
                           ready.shop.listener, should_stop)  # fmt: skip
             else:
                 try_networks(bench, plan.trials, plan.time_limit)
             return _finish(bench, plan, report)
         except Interrupted:
             raise _interrupted(bench.study, plan) from None
+
+
+def _enough(workers: int, plan: Plan, listener: Listener) -> int:
+    """How many workers to start: no more than there are networks left to try."""
+    left = max(0, plan.trials - plan.finished)
+    if left and left < workers:
+        one = "1 network is left to try, and 1 worker is enough"
+        many = f"{left} networks are left to try, and {left} workers are enough"
+        listener.note(one if left == 1 else many)
+    return min(workers, left)
 
 
 def _planned(ready: Ready, bench: Bench, finalists: int, time_limit: float | None) -> Plan:
@@ -156,6 +179,8 @@ def _planned(ready: Ready, bench: Bench, finalists: int, time_limit: float | Non
 
     study, shop = bench.study, bench.shop
     again = recovered(bench)
+    if study.user_attrs.get(store.CLOSER) == shop.worker:  # killed at that
+        study.set_user_attr(store.CLOSER, None)
     done = finished(study)
     if done or again:
         shop.listener.resumed(done, len(again))
@@ -181,6 +206,21 @@ def _interrupted(study: Study, plan: Plan) -> ArchspecError:
     )
 
 
+@contextlib.contextmanager
+def _closing(study: Study, worker: str) -> Iterator[None]:
+    """Let the study say who trains its finalists, for as long as the block lasts."""
+    from archspec.search.storage import CLOSER
+
+    study.set_user_attr(CLOSER, worker)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):  # the first fault is the one to be told
+            study.set_user_attr(CLOSER, None)
+        raise
+    study.set_user_attr(CLOSER, None)
+
+
 def _finish(bench: Bench, plan: Plan, report: bool) -> Outcome:
     """Train the best again, name a winner, and write it and the report."""
     from archspec.search.choose import best, train_again
@@ -197,7 +237,8 @@ def _finish(bench: Bench, plan: Plan, report: bool) -> Outcome:
             if not stack.enter_context(end.taken(patience=0)):
                 return Outcome(record(study), None, shop.folder, None, is_elsewhere=True)
         if plan.finalists:
-            train_again(study, shop, best(study, shop.objectives, plan.finalists))
+            with _closing(study, shop.worker):
+                train_again(study, shop, best(study, shop.objectives, plan.finalists))
         found = record(study)
         fresh = of_winner(found, shop)
         shop.forget_all()

@@ -25,7 +25,7 @@ from archspec.search.reading import objectives_of, record, trial_record
 from archspec.search.record import Finalist, TrialRecord
 from archspec.search.retries import DEVICE, EPOCHS, WORKER, finished, is_cut, lost, place_of
 from archspec.search.samplers.history import OUTCOME
-from archspec.search.storage import PLAN
+from archspec.search.storage import CLOSER, PLAN
 from archspec.search.workers import lock_of, parted, places_in, worker_at
 
 HOUR = 3600.0
@@ -64,12 +64,15 @@ class Worker:
     """`silent`: without a sign of life for longer than two are apart. `gone`: its process has
     ended. `unknown`: it leaves no signs of life, and runs on another machine, if it does."""
     trial: int | None = None
-    """What it tries now; None between two, or while it trains finalists."""
+    """What it tries now; None between two, while it trains finalists, and of a process that looks
+    after workers."""
     epochs: int | None = None
     """That the trial has behind it."""
     device: str | None = None
     silent_for: float | None = None
     """Seconds since its last sign of life, by the database's clock."""
+    finalist: int | None = None
+    """The trial whose network it trains again now, if it is that which does."""
 
     @property
     def name(self) -> str:
@@ -124,11 +127,13 @@ def status(study: Study, storage: RDBStorage, folder: Path, url: str) -> Status:
     trials = study.get_trials(deepcopy=False)
     ages = _ages(storage, study.study_name)
     counts = _counts(study, trials, int(plan["trials"]))
-    workers = _workers(trials, ages, folder)
     objectives = objectives_of(found.objectives)
     wanted = best(study, objectives, plan["finalists"]) if plan["finalists"] else []
     again = results_of(study.user_attrs)
-    left = sum(trial.number not in again for trial in wanted)
+    to_train = [trial.number for trial in wanted if trial.number not in again]
+    left = len(to_train)
+    closer = study.user_attrs.get(CLOSER) if to_train else None
+    workers = _workers(trials, ages, folder, None if closer is None else (closer, to_train[0]))
     is_over = not counts.running and (not left if wanted else counts.finished >= counts.asked)
     leading = [t for t in best(study, objectives, 1) if t.state == TrialState.COMPLETE]
     is_worked_at = any(worker.state in ("alive", "silent") for worker in workers)
@@ -194,9 +199,16 @@ def _ages(storage: RDBStorage, study: str) -> dict[int, float]:
 
 
 def _workers(
-    trials: Sequence[FrozenTrial], ages: Mapping[int, float], folder: Path
+    trials: Sequence[FrozenTrial],
+    ages: Mapping[int, float],
+    folder: Path,
+    closer: tuple[str, int] | None,
 ) -> tuple[Worker, ...]:
-    """Those whose trials run by the study's word, and those of this machine that are there."""
+    """Those whose trials run by the study's word, and those of this machine that are there.
+
+    Args:
+        closer: which worker trains a finalist by the study's word, and the number of its trial.
+    """
     here = set(_present(folder))
     found = []
     for trial in trials:
@@ -210,6 +222,10 @@ def _workers(
         found.append(
             Worker(at.machine, at.folder, at.place, state, trial.number, epochs, device, age)
         )
+    if closer is not None:
+        name, number = closer
+        here.discard(name)
+        found.append(Worker(*parted(name), _state(name, None, folder), finalist=number))
     found += [Worker(*parted(name), "alive") for name in here]
     return tuple(sorted(found, key=lambda w: (w.machine, w.folder, w.place or 0, w.trial or 0)))
 
@@ -279,13 +295,19 @@ def _notes(counts: Counts, workers: Sequence[Worker], is_over: bool) -> list[str
     for worker in workers:
         if worker.state == "gone":
             then = "another worker runs" if is_worked_at else "the same search command runs"
-            notes.append(f"{worker.name} has ended: {then} trial {worker.trial} again")
+            what = f"{then} trial {worker.trial} again"
+            if worker.trial is None:
+                what = "the same search command trains the finalists that are left"
+            notes.append(f"{worker.name} has ended: {what}")
         elif worker.state == "silent":
             notes.append(
                 f"{worker.name} has given no sign of life for {worker.silent_for:.0f} s: frozen, "
                 f"or cut off; after {database.GRACE} s trial {worker.trial} is run again"
             )
         elif worker.state == "unknown":
+            if worker.trial is None:
+                notes.append(f"whether {worker.name} still trains finalists, only it knows")
+                continue
             notes.append(
                 f"whether trial {worker.trial} still runs, {worker.machine} knows: a study in a "
                 "file has no signs of life"

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 __all__ = [
-    "FINALIST", "PLAN", "SETTINGS", "connect", "connected", "load_study", "locked",
+    "CLOSER", "FINALIST", "PLAN", "SETTINGS", "connect", "connected", "load_study", "locked",
     "messages", "open_study", "opened_study", "quiet", "shown", "url_of",
 ]  # fmt: skip
 
 SETTINGS = "archspec:settings"
 PLAN = "archspec:plan"
 FINALIST = "archspec:finalist:"
+CLOSER = "archspec:closer"
 """Under which names a study keeps what is not Optuna's own."""
 
 

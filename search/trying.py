@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from archspec.search import database
 from archspec.search.candidate import Candidate, caught
 from archspec.search.choose import complete
 from archspec.search.errors import BudgetError
 from archspec.search.reading import trial_record
-from archspec.search.retries import finished, in_flight, is_cut, recover
+from archspec.search.retries import TWIN, finished, is_cut, is_twin, recover, taken
 from archspec.search.train.outcomes import Interrupted
 from archspec.search.turns import PATIENCE, Turn
 
 if TYPE_CHECKING:
     from optuna.study import Study
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, Trial
 
     from archspec.search.bench import Bench
+    from archspec.search.objectives import Direction
 
 POLL = 1.0
 """Seconds between two looks at what the other workers do."""
@@ -29,6 +29,9 @@ POLL = 1.0
 
 def recovered(bench: Bench) -> list[int]:
     """Queue again what was cut; the numbers of the trials that were queued."""
+    finished(
+        bench.study
+    )  # the first look at thousands of trials takes seconds: nobody waits for it
     with _turn(bench).taken():
         return _recovered(bench)
 
@@ -86,15 +89,13 @@ class _Share:
     def try_one(self) -> bool:
         """Try a network, unless those that are being tried now are enough."""
         study, shop = self._bench.study, self._bench.shop
-        if self._is_too_early():
-            return False
         with self._turn.taken():
             if self._bench.watch is not None:
                 _recovered(self._bench)
                 waiting = study.get_trials(deepcopy=False, states=[TrialState.WAITING])
-                if not waiting and finished(study) + in_flight(study) >= self._trials:
+                if not waiting and taken(study) >= self._trials:
                     return False
-            candidate = Candidate(shop, self._check_turn, self._turn.give)
+            candidate = Candidate(shop, self._check_turn, self._chosen)
             try:
                 study.optimize(candidate, n_trials=1, callbacks=[self._after], catch=caught())
             except _TurnLost:
@@ -113,13 +114,15 @@ class _Share:
         if self._turn.is_lost():
             raise _TurnLost
 
-    def _is_too_early(self) -> bool:
-        """Whether the database has only just come back: other workers have not said yet that they
-        are alive, and would be taken for dead."""
-        patience = self._bench.storage.patience
-        if patience.missed:  # and the next answer says when it came back
-            finished(self._bench.study)
-        return patience.back is not None and time.monotonic() - patience.back < database.HEARTBEAT
+    def _chosen(self, trial: Trial) -> None:
+        """The study knows the network: the turn is another's, unless both have chosen the same."""
+        if self._turn.is_lost():
+            self._turn.give()
+            self._turn.take()
+            if is_twin(self._bench.study.get_trials(deepcopy=False), trial.number):
+                trial.set_user_attr(TWIN, True)
+                raise _TurnLost
+        self._turn.give()
 
     def _was_taken_over(self, number: int | None) -> bool:
         if self._bench.watch is None or number is None:
@@ -130,6 +133,11 @@ class _Share:
     def _after(self, study: Study, trial: FrozenTrial) -> None:
         shop = self._bench.shop
         shop.forget_trial(trial.params)
-        values = [t.values[0] for t in complete(study)]
-        best = (max if self._direction == "maximize" else min)(values) if values else None
+        best = best_value(study, self._direction)
         shop.listener.ended(trial_record(trial), finished(study), best)
+
+
+def best_value(study: Study, direction: Direction) -> float | None:
+    """The best first objective so far."""
+    values = [trial.values[0] for trial in complete(study)]
+    return (max if direction == "maximize" else min)(values) if values else None

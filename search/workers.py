@@ -11,7 +11,7 @@ import contextlib
 import platform
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,10 +119,14 @@ class Watch:
         folder: the study's.
         worker: what the watching worker calls itself.
         grace: seconds for which a trial without a word is watched.
+        steady: for how many the study's database has answered (`Patience.steady`): while it is
+            away, nobody can say a word.
     """
 
-    def __init__(self, folder: Path, worker: str, grace: float) -> None:
-        self._folder, self._worker, self._grace = folder, worker, grace
+    def __init__(
+        self, folder: Path, worker: str, grace: float, steady: Callable[[], float]
+    ) -> None:
+        self._folder, self._worker, self._grace, self._steady = folder, worker, grace, steady
         self._since: dict[int, float] = {}
 
     def is_dead(self, trial: FrozenTrial) -> bool:
@@ -130,7 +134,8 @@ class Watch:
         worker = trial.user_attrs.get(WORKER)
         if worker is None:
             now = time.monotonic()
-            return now - self._since.setdefault(trial.number, now) > self._grace
+            watched = now - self._since.setdefault(trial.number, now)
+            return min(watched, self._steady()) > self._grace
         # one's own trials have ended whenever one is asked
         return worker == self._worker or is_gone(str(worker), self._folder)
 

@@ -110,6 +110,14 @@ def search(
             "--study.",
         ),
     ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Place the workers on a Ray cluster that runs (HOST:PORT, or auto), one GPU each; "
+            "needs a database as --storage.",
+        ),
+    ] = None,
     study: Annotated[
         str | None,
         typer.Option(
@@ -150,8 +158,8 @@ def search(
                 chosen, budget, objective=objective, trials=trials, time_limit=seconds,
                 data=data, limit=limit, study=study, storage=storage, seed=seed, device=device,
                 resolution=resolution, sampler=sampler, epochs=epochs, batch_size=batch_size,
-                precision=precision, finalists=finalists, workers=workers, folder=folder,
-                listener=display, should_stop=should_stop,
+                precision=precision, finalists=finalists, workers=workers, ray=ray,
+                folder=folder, listener=display, should_stop=should_stop,
             )  # fmt: skip
     except (Interrupted, KeyboardInterrupt) as stop:
         typer.echo(str(stop) or "interrupted; the same command goes on", err=True)

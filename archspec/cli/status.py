@@ -159,7 +159,9 @@ def _workers(workers: tuple[Worker, ...]) -> RenderableType:
         table.add_column(column, no_wrap=True)
     table.add_column("device")
     for worker in workers:
-        trial = "between trials" if worker.trial is None else str(worker.trial)
+        trial = "none now" if worker.trial is None else str(worker.trial)
+        if worker.finalist is not None:
+            trial = f"{worker.finalist} again, as a finalist"
         if worker.epochs:
             trial += f", {worker.epochs} epoch{'s' if worker.epochs > 1 else ''} done"
         age = "" if worker.silent_for is None else f"{max(0.0, worker.silent_for):.0f} s ago"

@@ -18,6 +18,8 @@ PRIOR = 0.25
 A share, and not the weight of one kernel: far from all networks, where nothing is known, a mixture
 of few kernels and one of many then say the same, and their ratio draws nobody there.
 """
+_BLOCK = 1 << 16
+"""Kernels × networks whose densities are worked out at a time, so that they stay in the cache."""
 
 
 class Kernels:
@@ -53,14 +55,23 @@ class Kernels:
 
     def log_density(self, rows: Rows) -> NDArray[np.float64]:
         """The logarithm of a mixture's density at `rows`: all kernels, and the uniform one."""
-        log = np.zeros((len(rows), len(self) + 1))
-        for d, table in enumerate(self._tables):
-            log[:, :-1] += np.log(table)[:, rows[:, d]][self._which[d]].T
-            log[:, -1] -= np.log(table.shape[1])
-        log[:, :-1] += np.log((1 - PRIOR) / len(self))
-        log[:, -1] += np.log(PRIOR)
-        highest = log.max(axis=1, keepdims=True)
-        return np.asarray(highest[:, 0] + np.log(np.exp(log - highest).sum(axis=1)), np.float64)
+        logs_VU = [np.ascontiguousarray(np.log(table).T) for table in self._tables]
+        uniform = np.log(PRIOR) - sum(np.log(length) for length in self.lengths)
+        share = np.log((1 - PRIOR) / len(self))
+        found = np.empty(len(rows))
+        block = max(_BLOCK // len(self), 1)
+        for start in range(0, len(rows), block):
+            part = rows[start : start + block]
+            log = np.zeros((len(part), len(self) + 1))
+            for d, log_VU in enumerate(logs_VU):
+                log[:, :-1] += log_VU[part[:, d]].take(self._which[d], axis=1)
+            log[:, :-1] += share
+            log[:, -1] = uniform
+            highest = log.max(axis=1, keepdims=True)
+            log -= highest
+            total = np.exp(log, out=log).sum(axis=1)
+            found[start : start + block] = highest[:, 0] + np.log(total)
+        return found
 
 
 def positions(values: Sequence[float], log: bool) -> NDArray[np.float64]:

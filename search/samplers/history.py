@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from archspec.search.errors import SpaceError
+from archspec.search.fronts import fronts
+from archspec.search.ledger import Kept, Ledger
 from archspec.search.space import Rows, Space
 
 RETRY_OF = "failed_trial"
@@ -49,28 +52,76 @@ def history(study: Study, space: Space, before: int | None = None) -> History:
     Args:
         before: a trial's number; those after it are left out (the trial that asks, for one).
     """
-    found: dict[int, tuple[tuple[int, ...], FrozenTrial]] = {}
+    with _KEPT.read(study, space, lambda: _Digests(space, len(study.directions))) as ledger:
+        digests = [*ledger.ended, *map(ledger.digest, ledger.open)]
+    digests.sort(key=lambda digest: digest.number)
+    found: dict[int, _Digest] = {}
     seen, asked = set(), set()
-    for trial in study.get_trials(deepcopy=False):
-        if before is not None and trial.number >= before:
-            continue
-        try:
-            row = space.row(trial.params)
-        except SpaceError:  # only just asked for, or enqueued by hand with values of its own
-            if trial.state == TrialState.RUNNING:
-                asked.add(trial.number)  # by another process, which must not draw what we draw
-            continue
+    for digest in digests:
+        if before is not None and digest.number >= before:
+            break
+        if digest.row is not None:
+            seen.add(digest.row)
+        if digest.is_asked:
+            asked.add(digest.place)
+        if digest.losses is not None:
+            found[digest.place] = digest
+    ordered = [found[place] for place in sorted(found)]
+    rows = np.array([digest.row for digest in ordered], np.int64)
+    losses = _losses(ordered, study.directions)
+    return History(
+        rows.reshape(len(ordered), len(space.dims)), _ranks(ordered, losses), losses,
+        frozenset(seen), len(asked),
+    )  # fmt: skip
+
+
+class _Digest(NamedTuple):
+    """What a history needs of a trial."""
+
+    number: int
+    place: int
+    row: tuple[int, ...] | None
+    """None if it is no network of the space."""
+    is_asked: bool
+    losses: tuple[float, ...] | None
+    """What came out of it, as it was reported; None if it says nothing of its network."""
+    is_complete: bool
+    furthest: int | None
+    """The last step of one that was pruned."""
+
+
+class _Digests(Ledger):
+    def __init__(self, space: Space, objectives: int) -> None:
+        super().__init__()
+        self._space, self._objectives = space, objectives
+        self.ended: list[_Digest] = []
+
+    def add(self, trial: FrozenTrial) -> None:
+        self.ended.append(self.digest(trial))
+
+    def digest(self, trial: FrozenTrial) -> _Digest:
         original = retry_of(trial)
         place = trial.number if original is None else original
-        seen.add(row)
-        asked.add(place)
+        try:
+            row = self._space.row(trial.params)
+        except SpaceError:  # only just asked for, or enqueued by hand with values of its own
+            # by another process, which must not draw what we draw
+            is_asked = trial.state == TrialState.RUNNING
+            return _Digest(trial.number, trial.number, None, is_asked, None, False, None)
+        is_complete = trial.state == TrialState.COMPLETE
+        furthest, losses = None, None
         if has_result(trial):
-            found[place] = (row, trial)
-    ordered = [found[place] for place in sorted(found)]
-    rows = np.array([row for row, _ in ordered], np.int64).reshape(len(ordered), len(space.dims))
-    trials = [trial for _, trial in ordered]
-    losses = _losses(trials, study.directions)
-    return History(rows, _ranks(trials, losses), losses, frozenset(seen), len(asked))
+            losses = (math.nan,) * self._objectives
+            if trial.state == TrialState.PRUNED:
+                furthest = max(trial.intermediate_values)
+                if self._objectives == 1:
+                    losses = (trial.intermediate_values[furthest],)
+            elif is_complete:
+                losses = tuple(trial.values)
+        return _Digest(trial.number, place, row, True, losses, is_complete, furthest)
+
+
+_KEPT = Kept()
 
 
 def retry_of(trial: FrozenTrial) -> int | None:
@@ -90,53 +141,34 @@ def has_result(trial: FrozenTrial) -> bool:
 
 
 def _losses(
-    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
+    digests: Sequence[_Digest], directions: Sequence[StudyDirection]
 ) -> NDArray[np.float64]:
-    losses = np.full((len(trials), len(directions)), math.nan)
-    for i, trial in enumerate(trials):
-        if trial.state == TrialState.COMPLETE:
-            losses[i] = trial.values
-        elif trial.state == TrialState.PRUNED and len(directions) == 1:
-            losses[i] = trial.intermediate_values[max(trial.intermediate_values)]
+    losses = np.array([digest.losses for digest in digests], np.float64)
+    losses = losses.reshape(len(digests), len(directions))
     signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in directions]
     found = losses * np.array(signs)
     return np.asarray(np.clip(found, -_HIGHEST, _HIGHEST), np.float64)  # infinity has no distances
 
 
-def _ranks(trials: Sequence[FrozenTrial], losses: NDArray[np.float64]) -> NDArray[np.int64]:
+def _ranks(digests: Sequence[_Digest], losses: NDArray[np.float64]) -> NDArray[np.int64]:
     """Places, 0 for the best: finished trials, then pruned ones by how far they came, then failed.
 
     With several objectives, a place is how many fronts lie before a trial's own.
     """
-    places = np.zeros(len(trials), np.int64)
-    complete = [i for i, trial in enumerate(trials) if trial.state == TrialState.COMPLETE]
+    places = np.zeros(len(digests), np.int64)
+    complete = [i for i, digest in enumerate(digests) if digest.is_complete]
     places[complete] = fronts(losses[complete])
     worst = int(places[complete].max(initial=-1)) + 1
 
     def key(i: int) -> tuple[float, float]:
-        values = trials[i].intermediate_values
-        if trials[i].state != TrialState.PRUNED or not values:
+        furthest = digests[i].furthest
+        if furthest is None:
             return (math.inf, math.inf)
         loss = float(losses[i, 0])
-        return (-max(values), math.inf if math.isnan(loss) else loss)
+        return (-furthest, math.inf if math.isnan(loss) else loss)
 
-    rest = [i for i, trial in enumerate(trials) if trial.state != TrialState.COMPLETE]
-    keys = sorted({key(i) for i in rest})
-    for i in rest:
-        places[i] = worst + keys.index(key(i))
-    return places
-
-
-def fronts(losses: NDArray[np.float64]) -> NDArray[np.int64]:
-    """For each point, how many fronts of points that no other beats are peeled off before it."""
-    places = np.full(len(losses), -1, np.int64)
-    if losses.shape[1] == 1:
-        return np.unique(losses[:, 0], return_inverse=True)[1].astype(np.int64)
-    front = 0
-    while (places < 0).any():
-        left = np.flatnonzero(places < 0)
-        points = losses[left]
-        better = (points[:, None] <= points[None]).all(2) & (points[:, None] < points[None]).any(2)
-        places[left[~better.any(axis=0)]] = front
-        front += 1
+    rest = {i: key(i) for i, digest in enumerate(digests) if not digest.is_complete}
+    order = {each: place for place, each in enumerate(sorted(set(rest.values())))}
+    for i, each in rest.items():
+        places[i] = worst + order[each]
     return places

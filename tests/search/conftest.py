@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import postgres
-from tests.search import shared
+from tests.search import crews
 
 
 @pytest.fixture(scope="session")
@@ -42,12 +42,12 @@ def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def crew(tmp_path: Path, url: str) -> Iterator[shared.Crew]:
+def crew(tmp_path: Path, url: str) -> Iterator[crews.Crew]:
     """Workers of twelve trials on PostgreSQL."""
-    yield from shared.workers_of(tmp_path, url, 12)
+    yield from crews.workers_of(tmp_path, url, 12)
 
 
 @pytest.fixture
-def any_crew(tmp_path: Path, any_url: str) -> Iterator[shared.Crew]:
+def any_crew(tmp_path: Path, any_url: str) -> Iterator[crews.Crew]:
     """Workers of twelve trials on each kind of database."""
-    yield from shared.workers_of(tmp_path, any_url, 12)
+    yield from crews.workers_of(tmp_path, any_url, 12)

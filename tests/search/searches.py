@@ -125,8 +125,8 @@ def killed_at(folder: Path, event: str, nth: int, more: Mapping[str, Any]) -> No
     search(folder, listener=Killer(event, nth), **more)
 
 
-def killed_in_statement(folder: Path, nth: int, more: Mapping[str, Any]) -> None:
-    """Die before the nth statement that the database is given."""
+def die_in_statement(nth: int) -> None:
+    """Let this process die before the nth statement that its databases are given."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
@@ -139,6 +139,10 @@ def killed_in_statement(folder: Path, nth: int, more: Mapping[str, Any]) -> None
             die()
 
     event.listen(Engine, "before_cursor_execute", count)
+
+
+def killed_in_statement(folder: Path, nth: int, more: Mapping[str, Any]) -> None:
+    die_in_statement(nth)
     search(folder, **more)
 
 

@@ -13,8 +13,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import TrialState
+
 from benchmarks.postgres import Server
-from tests.search.shared import Crew, Score, Ways, attempts, workers_of
+from tests.search.crews import Crew, attempts, workers_of
+from tests.search.shared import Score, Ways
 
 WORKERS = 4
 
@@ -27,23 +30,34 @@ def test_chaos(tmp_path: Path, url: str, server: Server) -> None:
     faults = ["kill"] * 8 + ["freeze"] * 2 + (["fast", "immediate"] if is_long else [])
     for crew in workers_of(tmp_path, url, trials, Ways(grace=5)):
         found = torment(crew, server, Score(tmp_path, each), faults, pause)
-        trials_all = crew.check()
-        found |= {
-            "trials": trials,
-            "attempts": len(trials_all),
-            "networks run again": len(attempts(trials_all)),
-            "notes": Counter(text.split(" ", 2)[-1] for _, text in crew.log.of("note")),
-        }
+        found |= summary(crew)
         print(json.dumps(found, indent=2))
+        crew.check()
         assert found["faults"]["kill"] >= 3
         assert found["attempts"] > trials
+
+
+def summary(crew: Crew) -> dict[str, Any]:
+    """What the study has become, whether it is as it should be or not."""
+    trials = crew.trials_now()
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    networks = Counter(str(sorted(trial.params.items())) for trial in complete)
+    return {
+        "trials asked for": crew.trials,
+        "trials finished": len(complete),
+        "attempts": len(trials),
+        "networks run again": len(attempts(trials)),
+        "networks finished twice": sum(count > 1 for count in networks.values()),
+        "trials left unfinished": sum(not trial.state.is_finished() for trial in trials),
+        "notes": Counter(text.split(" ", 2)[-1] for _, text in crew.log.of("note")),
+    }
 
 
 def torment(
     crew: Crew, server: Server, score: Score, faults: list[str], pause: tuple[float, float]
 ) -> dict[str, Any]:
     """Do one fault after the other until the study is done; what was done, and for how long."""
-    draw, done = random.Random(6), Counter[str]()
+    draw, done, started = random.Random(6), Counter[str](), 0
     began = time.monotonic()
     crew.start(WORKERS, objective=score)
     crew.began(WORKERS)
@@ -61,10 +75,11 @@ def torment(
         done[fault] += 1
         if fault == "kill":
             crew.kill(draw.choice(victims))
-            crew.start(1, objective=score)
+            started += len(crew.start(1, objective=score))
         elif fault == "freeze":
             crew.freeze(draw.choice(victims))
         else:
             server.restart(fault)
     assert set(crew.join()) == {0}
-    return {"seconds": round(time.monotonic() - began), "faults": dict(done)}
+    seconds = round(time.monotonic() - began)
+    return {"seconds": seconds, "faults": dict(done), "workers started again": started}

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import optuna
 import psutil
 import pytest
 
-from archspec.search.retries import WORKER
+from archspec.search.retries import TWIN, WORKER, taken
+from benchmarks.postgres import Server
+from tests.processes import run_to
 from tests.search import searches
-from tests.search.shared import STUDY, Crew, Ways, attempts, until, workers_of
+from tests.search.crews import Crew, attempts, workers_of
+from tests.search.shared import PATIENCE, STUDY, Ways, until
 from tests.search.test_faults import Ears
 
 # -- kill -9 ---------------------------------------------------------------------------------------
@@ -53,14 +58,28 @@ def test_all_workers_are_killed_and_the_same_command_goes_on(any_crew: Crew) -> 
     assert sorted(map(len, attempts(trials).values())) == [2, 2, 2]
 
 
+def test_workers_are_killed_between_any_two_statements(any_crew: Crew) -> None:
+    """While one lives: as they open the study, in their turn, as they tell a result."""
+    crew, draw = any_crew, random.Random(4)
+    crew.trials = 40
+    crew.start(1)
+    mortal = [
+        crew.start(1, Ways(dies_at=draw.randint(low, low + 30)))[0] for low in range(1, 240, 30)
+    ]
+    crew.dead |= {process.pid for process in mortal}
+    for process in crew.processes:
+        process.join(PATIENCE)
+    codes = [process.exitcode for process in mortal]
+    assert codes.count(-signal.SIGKILL) >= 5, codes
+    assert crew.join() == [0]
+    crew.check()
+
+
 def test_the_cut_trial_goes_on_from_its_last_epoch_at_another_worker(
     tmp_path: Path, url: str
 ) -> None:
     """And the study comes to what it would have come to."""
-    assert (
-        searches.run_to(searches.killed_at, tmp_path, "epoch", 3, {"storage": url})
-        == -signal.SIGKILL
-    )
+    assert run_to(searches.killed_at, tmp_path, "epoch", 3, {"storage": url}) == -signal.SIGKILL
     heard = Ears()
     outcome = searches.search(tmp_path, storage=url, listener=heard)
     assert heard.of("resumed") == [(0, 1)]
@@ -172,3 +191,46 @@ def test_a_worker_frozen_in_its_turn_holds_up_nobody_for_long(tmp_path: Path, ur
         assert crew.join() == [0, 0]
         trials = crew.check()
         assert [trial.number for trial in trials if not trial.params] == [0]
+
+
+def test_of_two_workers_that_chose_one_network_one_gives_it_up(
+    tmp_path: Path, url: str, server: Server
+) -> None:
+    """The turn of one was lost after it had chosen, and before the others could know what."""
+    few = {"budget": "1k..4k"}  # nine networks
+    for crew in workers_of(tmp_path, url, 9):
+        (sleeper,) = crew.start(1, Ways(freezes=True), **few)
+        crew.heard("choosing")
+        server.ask("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+        crew.start(1, **few)
+        crew.heard("ended", 8)  # the ninth is the sleeper's
+        crew.wake(sleeper)
+        assert crew.join() == [0, 0]
+        trials = crew.check()
+        assert [trial.number for trial in trials if TWIN in trial.user_attrs] == [0]
+        assert trials[0].params in [trial.params for trial in trials[1:9]]
+
+
+# -- how many there are ----------------------------------------------------------------------------
+
+
+def test_a_trial_that_ends_while_networks_are_counted_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a worker that looks at that moment would begin one too many."""
+    study = optuna.create_study()
+    study.tell(study.ask(), 1.0)
+    ending, look = [study.ask()], study.get_trials
+
+    def looked(*given: Any, **more: Any) -> Any:
+        found = look(*given, **more)
+        if ending:
+            study.tell(ending.pop(), 1.0)
+        return found
+
+    monkeypatch.setattr(study, "get_trials", looked)
+    assert taken(study) == 2
+    assert ending == []
+    assert taken(study) == 2
+    study.enqueue_trial({})
+    assert taken(study) == 3

@@ -23,8 +23,8 @@ from archspec.errors import ArchspecError
 from archspec.search.train.device import open_fabric
 from archspec.search.train.outcomes import OutOfMemory, TrainingFailed
 from archspec.search.train.ranks import Place, devices_here, outside_place
+from tests.processes import start
 from tests.search.devices import Enough, alone, forever, started_by, together
-from tests.search.searches import start
 
 _load_commands()
 

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from archspec.spec import Spec
 from tests.processes import run_to, start
 from tests.search import searches
 from tests.search.searches import facts, search
+from tests.search.shared import until
 
 _load_commands()
 KILLED = -signal.SIGKILL
@@ -363,14 +365,12 @@ def test_an_unfinished_database_is_no_trap(tmp_path: Path) -> None:
 
 
 def test_two_processes_in_one_study(tmp_path: Path) -> None:
-    process = start(searches.killed_at, tmp_path, "ended", 99, {"objective": slow})
+    held = Held(tmp_path / "began")
+    process = start(searches.searched, tmp_path, {"objective": held})
     try:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "study" / "study.db").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(held.began.exists)
         with pytest.raises(StudyError) as caught:
-            search(tmp_path, objective=slow)
+            search(tmp_path, objective=parameters)
     finally:
         process.kill()
         process.join()
@@ -378,12 +378,21 @@ def test_two_processes_in_one_study(tmp_path: Path) -> None:
         f"{tmp_path}/study: another process is searching there\n"
         "  wait for it, or name another study with --study"
     )
-    assert len(search(tmp_path, objective=slow, trials=1).record.trials) >= 1
+    (cut, again) = search(tmp_path, objective=held, trials=1).record.trials
+    assert (cut.state, again.retry_of) == ("failed", cut.number)
 
 
-def slow(spec: Spec) -> float:
-    time.sleep(0.2)
-    return float(archspec.cost(spec).flops)
+@dataclass(frozen=True)
+class Held:
+    """An objective that says that it began, and ends only the second time."""
+
+    began: Path
+
+    def __call__(self, spec: Spec) -> float:
+        if not self.began.exists():
+            self.began.touch()
+            time.sleep(600)  # it is killed long before
+        return parameters(spec)
 
 
 def test_a_shared_storage_takes_up_others_dead_trials_after_their_signs_of_life(

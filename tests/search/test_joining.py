@@ -15,7 +15,8 @@ from archspec.search.storage import SETTINGS, load_study
 from archspec.spec import loads
 from benchmarks.postgres import Server
 from tests.search import searches
-from tests.search.shared import STUDY, Crew, Ways, attempts, study_at
+from tests.search.crews import Crew, attempts, study_at
+from tests.search.shared import STUDY, Ways
 
 # -- at the same instant ---------------------------------------------------------------------------
 
@@ -72,6 +73,24 @@ def test_a_clock_that_is_an_hour_off(crew: Crew) -> None:
     assert [len(numbers) for numbers in attempts(trials).values()] == [2]
     begun = [trial.datetime_start for trial in trials]
     assert (max(begun) - min(begun)).total_seconds() > 3500, "the clocks were off"
+
+
+def test_workers_in_two_time_zones(crew: Crew) -> None:
+    """Signs of life and times are written in UTC, whatever zone a process believes to be in."""
+    crew.close_gate()
+    for zone in ("JST-9", "EST5"):  # Tokyo, New York
+        crew.start(1, Ways(grace=60, zone=zone))
+    crew.began(2)
+    crew.let_through(6)
+    crew.began(8)
+    kept = crew.complete()
+    crew.open_gate()
+    assert crew.join() == [0, 0]
+    trials = crew.check(kept)
+    assert attempts(trials) == {}
+    assert len({pid for pid, _ in crew.log.of("began")}) == 2
+    begun = [trial.datetime_start for trial in trials]
+    assert (max(begun) - min(begun)).total_seconds() < 3600
 
 
 # -- settings --------------------------------------------------------------------------------------

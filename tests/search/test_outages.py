@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.postgres import Network, Server
-from tests.search.shared import Crew, Ways, attempts, workers_of
+from tests.search.crews import Crew, attempts, workers_of
+from tests.search.shared import Ways, until
 
 LIVELY = {
     "connect_timeout": 2, "keepalives_idle": 1, "keepalives_interval": 1, "keepalives_count": 1,
@@ -36,16 +38,18 @@ def test_the_database_is_restarted(mode: str, crew: Crew, server: Server) -> Non
 
 
 def test_the_database_is_stopped_for_a_while(crew: Crew, server: Server) -> None:
-    """Longer than others take to be taken for dead, who are alive all the time."""
+    """For longer than it takes to be taken for dead, while all are alive."""
     crew.close_gate()
-    crew.start(3, Ways(grace=3))
+    crew.start(3, Ways(grace=2))
     crew.began(3)
     kept = crew.complete()
     server.stop()
     try:
+        began = time.monotonic()
         crew.open_gate()
         crew.heard("ended", 3)
         crew.heard("note", 3)
+        until(lambda: time.monotonic() - began > 4, "an outage of twice the grace")
     finally:
         server.start()
     assert crew.join() == [0, 0, 0]
@@ -55,6 +59,30 @@ def test_the_database_is_stopped_for_a_while(crew: Crew, server: Server) -> None
     away, back = f"{where} does not answer", f"{where} answers again, after "
     assert [note for note in notes if not note.startswith(back)] == [away] * 3
     assert len(notes) == 6
+
+
+def test_who_comes_right_after_an_outage_takes_nobody_for_dead(crew: Crew, server: Server) -> None:
+    """All signs of life are old then, and those who live have not had the time for another."""
+    crew.close_gate()
+    ways = Ways(heartbeat=5, grace=6)
+    old = crew.start(3, ways)
+    crew.began(3)
+    server.stop()
+    try:
+        for process in old:
+            crew.freeze(process)
+        crew.frozen.clear()  # nobody may take them over
+        began = time.monotonic()
+        until(lambda: time.monotonic() - began > 7, "an outage of more than the grace")
+    finally:
+        server.start()
+    crew.start(1, ways)
+    crew.began(4)
+    for process in old:
+        crew.wake(process)
+    crew.open_gate()
+    assert crew.join() == [0] * 4
+    assert attempts(crew.check()) == {}
 
 
 def test_a_database_that_stays_away_ends_the_worker_with_one_message(

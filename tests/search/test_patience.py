@@ -153,7 +153,7 @@ def test_what_was_queued_twice_is_run_once(
     assert again.params == trial.params
     study.tell(again, 1.0)
     assert retries.recover(study, storage, ["dim"], lambda trial: False) == []
-    assert (retries.finished(study), retries.in_flight(study)) == (1, 0)
+    assert (retries.finished(study), retries.taken(study)) == (1, 1)
 
 
 def test_a_queued_trial_does_not_say_that_it_runs_at_its_dead_worker(
@@ -258,12 +258,12 @@ def test_it_is_known_when_the_database_came_back(
     study: Study, storage: PatientStorage, fault: Fault
 ) -> None:
     study.get_trials()
-    assert storage.patience.back is None
+    time.sleep(0.2)
+    assert storage.patience.steady() >= 0.2
     before = time.monotonic()
     fault.at("before", writing=False)
     study.get_trials()
-    assert storage.patience.back is not None
-    assert storage.patience.back >= before
+    assert storage.patience.steady() <= time.monotonic() - before
 
 
 def test_a_lost_sign_of_life_is_noticed_though_no_call_failed(
@@ -274,10 +274,77 @@ def test_a_lost_sign_of_life_is_noticed_though_no_call_failed(
     fault.at("before")
     storage.record_heartbeat(key)  # raises nothing
     assert storage.patience.missed
-    assert storage.patience.back is None
+    assert storage.patience.steady() == 0
+    before = time.monotonic()
     study.get_trials()
     assert not storage.patience.missed
-    assert storage.patience.back is not None
+    assert storage.patience.steady() <= time.monotonic() - before
+
+
+class Clocks:
+    """Two clocks that are set by hand."""
+
+    def __init__(self) -> None:
+        self.steady, self.wall = 1000.0, 5000.0
+
+    def monotonic(self) -> float:
+        return self.steady
+
+    def time(self) -> float:
+        return self.wall
+
+    def go(self, seconds: float) -> None:
+        self.steady += seconds
+        self.wall += seconds
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    made = Clocks()
+    monkeypatch.setattr(patience, "time", made)
+    return made
+
+
+def test_who_was_away_has_not_seen_what_happened(clocks: Clocks) -> None:
+    patient = Patience("there", gap=60)
+    assert patient.steady() == 0, "it has never answered"
+    patient.answered()
+    clocks.go(50)
+    assert patient.steady() == 50
+    patient.answered()
+    clocks.go(60)
+    patient.answered()
+    assert patient.steady() == 110
+    clocks.go(61)  # frozen
+    assert patient.steady() == 0
+    patient.answered()
+    assert patient.steady() == 0
+    clocks.go(10)
+    assert patient.steady() == 10
+    clocks.wall += 3600  # the machine slept, or its clock was set
+    assert patient.steady() == 0
+    patient.answered()
+    clocks.go(10)
+    assert patient.steady() == 10
+
+
+def test_who_has_only_just_come_takes_nobody_for_dead(
+    study: Study, storage: PatientStorage, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All signs of life are old after a long outage: the living must have time for their next."""
+    key = key_of(storage, study.ask().number)
+    storage.record_heartbeat(key)
+    with sqlite3.connect(storage.engine.url.database) as file:
+        file.execute("UPDATE trial_heartbeats SET heartbeat = datetime(heartbeat, '-1 hour')")
+    storage.patience._last = None  # as one that begins now
+    study.get_trials()
+    for _ in range(2):
+        clocks.go(database.HEARTBEAT - 1)
+        retries.recover(study, storage, [], lambda trial: False)
+        assert [trial.state for trial in study.get_trials()] == [TrialState.RUNNING]
+    clocks.go(2)
+    retries.recover(study, storage, [], lambda trial: False)
+    assert study.get_trials()[0].state == TrialState.FAIL
 
 
 # -- what counts -----------------------------------------------------------------------------------

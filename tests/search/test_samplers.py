@@ -21,7 +21,7 @@ from archspec.search.candidate import suggest
 from archspec.search.errors import BudgetError
 from archspec.search.feasibility import FeasibleSet, feasible
 from archspec.search.samplers import samplers
-from archspec.search.samplers.history import fronts, history
+from archspec.search.samplers.history import history
 from archspec.search.space import Space
 from archspec.spec import loads
 
@@ -189,12 +189,6 @@ def test_it_learns(name: str) -> None:
         search(study, found, 40)
         values = [trial.values[0] for trial in study.get_trials()]
         assert np.mean(values[30:]) > np.mean(values[:10]) + np.std(values[:10]) / 2
-
-
-def test_fronts_are_peeled_off() -> None:
-    points = np.array([[0, 3], [1, 1], [3, 0], [1, 3], [2, 2], [4, 4], [1, 1]], float)
-    assert fronts(points).tolist() == [0, 0, 0, 1, 1, 2, 0]
-    assert fronts(np.array([[2.0], [1.0], [2.0]])).tolist() == [1, 0, 1]
 
 
 def private_uses(source: str) -> list[str]:

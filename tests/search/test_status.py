@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from typer.testing import CliRunner
 from archspec.cli.app import _load_commands, app
 from archspec.errors import ArchspecError
 from archspec.search import database
+from archspec.search.listener import Listener
 from archspec.search.retries import DEVICE, EPOCHS, WORKER, run_again
 from archspec.search.samplers.history import OUTCOME
 from archspec.search.status import Status, status
 from archspec.search.storage import FINALIST, PLAN, opened_study, quiet
 from archspec.search.workers import lock_of, worker_at
-from tests.search import shared
-from tests.search.searches import search
+from tests.processes import run_to
+from tests.search import crews, shared
+from tests.search.searches import killed_at, search
 
 _load_commands()
 
@@ -166,7 +169,7 @@ def test_a_study_of_every_state(any_url: str, places: Path) -> None:
     storage.engine.dispose()
 
 
-def test_while_workers_search(any_crew: shared.Crew) -> None:
+def test_while_workers_search(any_crew: crews.Crew) -> None:
     """Two workers stand still in their trials, then go on to the end."""
     folder = any_crew.folder / "runs" / shared.STUDY
     any_crew.close_gate()
@@ -218,6 +221,53 @@ def test_a_study_in_a_file(tmp_path: Path) -> None:
         f"whether trial 3 still runs, {worker.machine} knows: a study in a file has no signs of "
         "life"
     ]
+
+
+class _Look(Listener):
+    """Looks at a study whenever a finalist is begun."""
+
+    def __init__(self, place: Path, url: str) -> None:
+        self._place, self._url = place, url
+        self.seen: list[Status] = []
+        self.order: list[int] = []
+
+    def finalist(self, number: int, place: int, places: int, seed: int) -> None:
+        self.order.append(number)
+        self.seen.append(seen(self._place, self._url, "study"))
+
+
+def test_while_finalists_are_trained(any_url: str, tmp_path: Path) -> None:
+    place = tmp_path / "study"
+    look = _Look(place, any_url)
+    search(tmp_path, trials=3, epochs=1, finalists=2, storage=any_url, listener=look)
+    for during, number in zip(look.seen, look.order, strict=True):
+        (worker,) = during.workers
+        assert (worker.state, worker.trial, worker.finalist) == ("alive", None, number)
+        assert (during.winner, during.notes) == (None, ())
+    after = seen(place, any_url, "study")
+    assert (after.workers, after.notes) == ((), ())
+
+
+def test_who_trained_the_finalists_and_was_killed(any_url: str, tmp_path: Path) -> None:
+    more = {"trials": 3, "epochs": 1, "finalists": 2, "storage": any_url}
+    assert run_to(killed_at, tmp_path, "finalist", 2, more) == -signal.SIGKILL
+    gone = seen(tmp_path / "study", any_url, "study")
+    assert [(w.state, w.trial) for w in gone.workers] == [("gone", None)]
+    (worker,) = gone.workers
+    assert list(gone.notes) == [
+        f"{worker.name} has ended: the same search command trains the finalists that are left"
+    ]
+    elsewhere = seen(tmp_path / "another" / "study", any_url, "study")
+    assert [w.state for w in elsewhere.workers] == ["unknown"]
+    assert list(elsewhere.notes) == [f"whether {worker.name} still trains finalists, only it knows"]
+    heard: list[Status] = []
+
+    class Look(Listener):
+        def began(self, *_: Any) -> None:
+            heard.append(seen(tmp_path / "study", any_url, "study"))
+
+    search(tmp_path, **more | {"trials": 4}, listener=Look())
+    assert [(w.trial, w.finalist) for w in heard[0].workers] == [(3, None)]
 
 
 # -- the rate --------------------------------------------------------------------------------------

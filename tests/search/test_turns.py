@@ -17,7 +17,7 @@ from archspec.search.patience import Patience, PatientStorage
 from archspec.search.retries import WORKER
 from archspec.search.turns import Turn
 from benchmarks.postgres import Server
-from tests.search import searches
+from tests.processes import run_to, start
 from tests.search.shared import until
 
 
@@ -94,7 +94,7 @@ def hold(url: str, path: Path, ending: int) -> None:
 
 def test_a_turn_ends_with_its_holder(any_url: str, tmp_path: Path) -> None:
     turn = Turn(opened(any_url), "study")
-    assert searches.run_to(hold, any_url, tmp_path / "held", signal.SIGKILL) == -signal.SIGKILL
+    assert run_to(hold, any_url, tmp_path / "held", signal.SIGKILL) == -signal.SIGKILL
     assert (tmp_path / "held").exists()
     assert turn.take(60)
     turn.give()
@@ -143,7 +143,7 @@ def test_places_are_taken_in_order_and_are_free_again(tmp_path: Path) -> None:
 
 def test_a_killed_worker_s_place_is_free(tmp_path: Path) -> None:
     told = tmp_path / "name"
-    process = searches.start(sit, tmp_path / "study", told)
+    process = start(sit, tmp_path / "study", told)
     until(lambda: told.exists() and told.read_text())
     name = told.read_text()
     assert not workers.is_gone(name, tmp_path / "study")
@@ -165,7 +165,7 @@ def running(number: int = 0, **attrs: Any) -> Any:
 
 def test_who_is_taken_for_dead(tmp_path: Path) -> None:
     with workers.placed(tmp_path) as me, workers.placed(tmp_path) as alive:
-        watch = workers.Watch(tmp_path, me, grace=600)
+        watch = workers.Watch(tmp_path, me, 600, lambda: 600)
         gone = workers.worker_at(tmp_path, 7)
         assert watch.is_dead(running(**{WORKER: gone}))
         assert watch.is_dead(running(**{WORKER: me})), "one asks between trials"
@@ -181,7 +181,7 @@ def test_a_trial_of_a_search_of_its_own(tmp_path: Path) -> None:
     """It keeps the whole folder, and has no place in it."""
     from filelock import FileLock
 
-    watch = workers.Watch(tmp_path, workers.worker_at(tmp_path, 0), grace=600)
+    watch = workers.Watch(tmp_path, workers.worker_at(tmp_path, 0), 600, lambda: 600)
     trial = running(**{WORKER: workers.worker_at(tmp_path)})
     with FileLock(tmp_path / LOCK):
         assert not watch.is_dead(trial)
@@ -193,11 +193,15 @@ def test_a_trial_that_never_said_where_it_runs_is_watched_for_a_while(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(workers.time, "monotonic", lambda: now)
-    watch = workers.Watch(tmp_path, "me", grace=60)
+    steady = 1000.0
+    watch = workers.Watch(tmp_path, "me", 60, lambda: steady)
     assert not watch.is_dead(running(3))
     now += 59
     assert not watch.is_dead(running(3))
     assert not watch.is_dead(running(4)), "each has a while of its own"
     now += 2
+    steady = 10.0  # the database was away meanwhile
+    assert not watch.is_dead(running(3))
+    steady = 61.0
     assert watch.is_dead(running(3))
     assert not watch.is_dead(running(4))
