@@ -22,7 +22,17 @@ from archspec.module import to_module
 from archspec.names import RESERVED
 from archspec.weights import load_weights
 from tests import reference
-from tests.built import BRANCHY, CASES, SMALL, Built, assert_same, built, enlivened, network_of
+from tests.built import (
+    BRANCHY,
+    CASES,
+    SMALL,
+    Built,
+    assert_same,
+    brief,
+    built,
+    enlivened,
+    network_of,
+)
 from tests.strategies import networks
 
 NOISY = (nn.Dropout, StochasticDepth, nn.modules.batchnorm._BatchNorm)
@@ -220,7 +230,7 @@ def assert_copies_agree(network: Built, *ways: Callable[[nn.Module], nn.Module])
 
 @pytest.mark.parametrize("case", CASES)
 def test_copies(case: str) -> None:
-    assert_copies_agree(network_of(case), deepcopied, pickled)
+    assert_copies_agree(brief(case), deepcopied, pickled)
 
 
 @pytest.mark.parametrize("case", ["smlpnet_t", "swin_t", "branchy"])
@@ -278,7 +288,7 @@ def test_precisions(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_seeds(case: str) -> None:
-    spec = network_of(case).spec
+    spec = brief(case).spec
 
     def made(seed: int) -> nn.Module:
         torch.manual_seed(seed)
