@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from archspec.check import Check, check
 from archspec.counting import CostTable, count
+from archspec.errors import ArchspecError
 from archspec.expansion import expand
 from archspec.graph import CallNode, Graph, Node, RepeatNode
 from archspec.lower import lower
@@ -95,6 +97,45 @@ def _kind(layer: Graph) -> str:
          leaf.node.inputs, leaf.node.input_shapes, times)
         for leaf, times in layer.walk()
     ])  # fmt: skip
+
+
+def brief(case: str) -> Built:
+    """A case of `CASES` with few stages and layers, which have all its kinds of ops between them.
+
+    For what takes long, and holds of a network if it holds of each op and of how they are joined:
+    tracing and converting. Sizes do not tell kinds apart, except that 1 is not 2 or more.
+    """
+    spec = spec_of(case)
+    graph = expand(spec)
+    for stage in spec.stages:
+        fewer = copy.copy(spec)
+        fewer.stages = [other for other in spec.stages if other is not stage]
+        try:
+            found = expand(fewer)
+        except ArchspecError:  # others need what this one makes
+            continue
+        if _kinds(found) == _kinds(graph):
+            spec, graph = fewer, found
+    return _built(spec, _thin(graph))
+
+
+def _kinds(graph: Graph) -> set[str]:
+    """The ops of a network and the axes they read, without sizes and rates."""
+    return {
+        repr((leaf.node.op.name, _unsized(leaf.node.op.model_dump(exclude={"rate"})),
+              [list(shape) for shape in leaf.node.input_shapes]))
+        for leaf, _ in graph.walk()
+    }  # fmt: skip
+
+
+def _unsized(value: Any) -> Any:
+    """A field of an op with 2 for every number above 1."""
+    if isinstance(value, dict):
+        return {key: _unsized(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_unsized(item) for item in value]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return min(value, 2) if is_number else value
 
 
 def enlivened(network: Built) -> nn.Module:
@@ -264,7 +305,11 @@ CASES = [*SMALL, "branchy"]
 
 
 def network_of(case: str) -> Built:
-    return built(BRANCHY) if case == "branchy" else built(case, **SMALL[case])
+    return built(spec_of(case))
+
+
+def spec_of(case: str) -> Spec:
+    return loads(BRANCHY) if case == "branchy" else _spec(case, SMALL[case])
 
 
 def assert_same(found: Tensor, expected: Tensor) -> None:

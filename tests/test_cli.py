@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -14,17 +15,17 @@ import torch
 from safetensors.torch import save_file
 
 import archspec
+from tests import processes
 
 SMALL = ["--input", "3x64x64", "--set", "depths=[1,1,2,1]", "--set", "dim=16"]
 
 
-def run(
-    *args: str | Path, cwd: Path | None = None, code: int = 0
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "archspec", *map(str, args)],
-        cwd=cwd, capture_output=True, text=True, env={**os.environ, "COLUMNS": "120"},
-    )  # fmt: skip
+def run(*args: str | Path, cwd: Path | None = None, code: int = 0) -> processes.Done:
+    with TemporaryDirectory() as printed:
+        done = processes.archspec(
+            *map(str, args), folder=cwd or Path.cwd(), output=Path(printed),
+            environment={"COLUMNS": "120"},
+        )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -85,7 +86,7 @@ def test_a_difference_is_exit_code_1(tmp_path: Path) -> None:
         f"sys.argv = ['archspec', 'build', 'smlpnet_t', *{SMALL!r}]\n"
         "from archspec.cli import main; main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = processes.python(code, tmp_path, tmp_path)
     assert done.returncode == 1
     assert "✗ the figures differ" in done.stdout
     assert "stage1.layers.0.cross.row (linear): 65,537 FLOPs by rule, 65,536" in done.stdout

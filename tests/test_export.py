@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from tests.built import CASES, Built, assert_same, built, enlivened, network_of
+from tests.built import CASES, Built, assert_same, brief, built, enlivened, network_of
 from tests.strategies import networks
 
 
@@ -33,7 +33,7 @@ def test_export_of_one_batch_size() -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_export(case: str) -> None:
-    assert_exports(network_of(case))
+    assert_exports(brief(case))
 
 
 @settings(max_examples=15, deadline=None)
@@ -51,7 +51,7 @@ def assert_compiles(network: Built, backend: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_compile(case: str) -> None:
-    assert_compiles(network_of(case), "eager")
+    assert_compiles(brief(case), "eager")
 
 
 @settings(max_examples=15, deadline=None)

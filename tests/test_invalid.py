@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from archspec.expansion import expand
 from archspec.ops import registry
 from archspec.spec import load, loads
 from archspec.steps import CONTROL
+from tests import processes
 
 FOLDER = Path(__file__).parent / "invalid"
 FILES = sorted(path.name for path in FOLDER.glob("*.yaml"))
@@ -310,13 +310,12 @@ def test_checkpoint_of_other_kinds_of_tensors() -> None:
 # -- the command line ------------------------------------------------------------------------------
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "archspec", *arguments], capture_output=True, text=True, check=False
-    )
+def run(*arguments: str) -> processes.Done:
+    with TemporaryDirectory() as printed:
+        return processes.archspec(*arguments, folder=Path.cwd(), output=Path(printed))
 
 
-def assert_refused(done: subprocess.CompletedProcess[str], message: str) -> None:
+def assert_refused(done: processes.Done, message: str) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == f"error: {message}\n"

@@ -23,7 +23,17 @@ from archspec.names import RESERVED
 from archspec.ops.activation import Hardswish
 from archspec.weights import load_weights
 from tests import reference
-from tests.built import BRANCHY, CASES, SMALL, Built, assert_same, built, enlivened, network_of
+from tests.built import (
+    BRANCHY,
+    CASES,
+    SMALL,
+    Built,
+    assert_same,
+    brief,
+    built,
+    enlivened,
+    network_of,
+)
 from tests.strategies import networks
 
 NOISY = (nn.Dropout, StochasticDepth, nn.modules.batchnorm._BatchNorm)
@@ -221,7 +231,7 @@ def assert_copies_agree(network: Built, *ways: Callable[[nn.Module], nn.Module])
 
 @pytest.mark.parametrize("case", CASES)
 def test_copies(case: str) -> None:
-    assert_copies_agree(network_of(case), deepcopied, pickled)
+    assert_copies_agree(brief(case), deepcopied, pickled)
 
 
 @pytest.mark.parametrize("case", ["smlpnet_t", "swin_t", "branchy"])
@@ -279,7 +289,7 @@ def test_precisions(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_seeds(case: str) -> None:
-    spec = network_of(case).spec
+    spec = brief(case).spec
 
     def made(seed: int) -> nn.Module:
         torch.manual_seed(seed)

@@ -33,7 +33,7 @@ from archspec.expansion import expand  # noqa: E402
 from archspec.graph import Graph  # noqa: E402
 from archspec.ops import Op  # noqa: E402
 from archspec.spec import Spec, load  # noqa: E402
-from tests.built import SMALL, Built, built, enlivened, thin  # noqa: E402
+from tests.built import SMALL, Built, brief, built, enlivened, thin  # noqa: E402
 
 TASKS: dict[str, Callable[..., Any]] = {}
 
@@ -108,7 +108,7 @@ def every_op() -> dict[str, Any]:
     those that have all ops that rewriting brings. What is missing in them is given by the name of
     the network.
     """
-    small = {name: thin(name, **values) for name, values in SMALL.items()}
+    small = {name: brief(name) for name in SMALL}
     plain = {name: operators(network.graph) for name, network in small.items()}
     rewritten = {
         name: rewrite(network_of(network), list(find_all())).network
