@@ -77,7 +77,10 @@ def about(
 ) -> dict[str, Any]:
     return {
         "database": database, "trials": count, "workers": workers, "sampler": sampler,
-        "costs": [{each.name: getattr(cost, each.name) for each in fields(cost)} for cost in found],
+        "costs": {
+            each.name: [round(getattr(cost, each.name), 5) for cost in found]
+            for each in fields(Cost)
+        },
     }  # fmt: skip
 
 
@@ -86,7 +89,7 @@ def rows(studies: Sequence[dict[str, Any]]) -> list[Row]:
     for study in studies:
         case = f"{study['database']}, {study['trials']:,} trials, {study['workers']} worker"
         case += "s" * (study["workers"] > 1) + f", {study['sampler']}"
-        cost = {name: [each[name] for each in study["costs"]] for name in study["costs"][0]}
+        cost = study["costs"]
         found += [
             Row(case, "a trial besides its training", Quartiles.of(cost["whole"]), "s"),
             Row(case, "of that, in its turn", Quartiles.of(cost["held"]), "s"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import secrets
 import sqlite3
 import time
 import warnings
@@ -22,6 +21,7 @@ from archspec.search.addresses import FILE, SUCH, check, concealed, shown
 from archspec.search.errors import StudyError
 from archspec.search.patience import Patience, PatientStorage
 from archspec.search.retries import WORKER, run_again
+from archspec.search.sqlite import DAMAGED, MOVE, is_database, literal, make_file
 
 HEARTBEAT = 30
 """Seconds between two signs of life of a worker, where several share a study."""
@@ -29,9 +29,6 @@ GRACE = 180
 """Seconds without one after which another worker takes its trial over."""
 _NEVER = 10**9
 """Seconds."""
-
-_DAMAGED = "is no study's database, or is damaged; it was left as it is"
-_MOVE = "move it away to begin anew; --storage names another"
 
 
 # -- what goes wrong -------------------------------------------------------------------------------
@@ -77,7 +74,7 @@ def _message(causes: Sequence[BaseException], url: str) -> StudyError:
             hint="free some space and give the same command again; finished trials are kept",
         )  # fmt: skip
     if "not a database" in text or "malformed" in text or "no such table" in text:
-        return StudyError(_DAMAGED, mark=mark, hint=_MOVE)
+        return StudyError(DAMAGED, mark=mark, hint=MOVE)
     if not _exists(where) and ("readonly" in text or "disk i/o" in text or "unable to" in text):
         return StudyError("was removed while it was in use", mark=mark)
     if "readonly" in text or "unable to open" in text or "permission denied" in text:
@@ -151,10 +148,10 @@ def connect(
     check(url)
     with messages(url), quiet():
         try:
-            if url.startswith(FILE) and not _is_database(Path(url.removeprefix(FILE))):
+            if url.startswith(FILE) and not is_database(Path(url.removeprefix(FILE))):
                 if reading:
                     raise StudyError("there is no study in this file", mark=mark)
-                _make_file(Path(url.removeprefix(FILE)))
+                make_file(Path(url.removeprefix(FILE)))
             return _opened(url, shared, patience or Patience(where), reading)
         except sqlalchemy.exc.NoSuchModuleError:
             raise StudyError(
@@ -226,7 +223,7 @@ class _Storage(PatientStorage):
         self.patience = Patience(patience.where)  # none, until it has answered once
         self._grace: int | None = None
         super().__init__(
-            _literal(url),
+            literal(url),
             engine_kwargs=_engine_arguments(url, shared),
             heartbeat_interval=HEARTBEAT if shared else None,
             grace_period=GRACE if shared else None,
@@ -266,11 +263,6 @@ class _Storage(PatientStorage):
         super().set_trial_user_attr(trial_id, key, value)
 
 
-def _literal(url: str) -> str:
-    """A URL for Optuna, which takes it for a template."""
-    return url.replace("{", "{{").replace("}", "}}")
-
-
 def _engine_arguments(url: str, shared: bool) -> dict[str, Any]:
     """So that a dead connection is noticed, and SQLite waits for other workers."""
     from sqlalchemy.engine import make_url
@@ -307,73 +299,3 @@ _LIVELY = {
     "keepalives_count": 3, "tcp_user_timeout": 30_000,
 }  # fmt: skip
 """libpq's settings by which a connection whose other end is gone fails within half a minute."""
-
-
-def _is_database(path: Path) -> bool:
-    """Whether there is a study's SQLite file already.
-
-    Raises:
-        StudyError: there is something else; nothing was written into it.
-    """
-    mark = Mark(str(path))
-    try:
-        if path.is_dir():
-            raise StudyError("is a folder, not a database", mark=mark)
-        if not path.exists():
-            return False
-        with path.open("rb") as file:
-            head = file.read(16)
-    except OSError as error:
-        raise StudyError(f"cannot be opened: {error.strerror or error}", mark=mark) from None
-    if not head:
-        return False
-    if head != b"SQLite format 3\0":
-        raise StudyError(_DAMAGED, mark=mark, hint=_MOVE)
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        # a process that was killed left a journal: reading plays it back
-        found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        tables = {name for (name,) in found}
-        (whole,) = database.execute("PRAGMA quick_check(1)").fetchone()
-    if whole != "ok":
-        raise StudyError(_DAMAGED, mark=mark, hint=_MOVE)
-    if tables and "studies" not in tables:
-        raise StudyError(
-            "is another program's database, not a study's; it was left as it is", mark=mark,
-            hint=_MOVE,
-        )  # fmt: skip
-    return True
-
-
-def _make_file(path: Path) -> None:
-    """Make an SQLite file with Optuna's tables, whole or not at all.
-
-    Optuna makes a table and then its index. A process that is killed between them leaves a database
-    that takes two studies of one name, and then none.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}.db")
-        try:
-            storage = RDBStorage(_literal(f"{FILE}{unfinished}"))
-            storage.remove_session()
-            storage.engine.dispose()
-            _put(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise StudyError(
-            f"cannot be written: {error.strerror or error}", mark=Mark(str(path))
-        ) from None
-
-
-def _put(unfinished: Path, path: Path) -> None:
-    """Move a file to its place, unless another process was faster."""
-    if path.exists() and not path.stat().st_size:
-        path.unlink()
-    try:
-        path.hardlink_to(unfinished)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without links
-        if not path.exists():
-            unfinished.rename(path)

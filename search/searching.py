@@ -136,10 +136,10 @@ def run(
     check_workers(workers, objective, elsewhere=ray is not None)
     with contextlib.ExitStack() as cluster, contextlib.ExitStack() as stack:
         if ray is not None:
-            from archspec.search import on_ray
+            from archspec.search import on_ray, ray_cluster
 
-            on_ray.check(ray, storage, device)
-            cluster.enter_context(on_ray.joined(ray, listener or Listener()))
+            ray_cluster.check(ray, storage, device)
+            cluster.enter_context(ray_cluster.joined(ray, listener or Listener()))
         ready = prepare(**asked, listener=listener, should_stop=should_stop)
         bench = stack.enter_context(opened(ready, alone=storage is None))
         plan = _planned(ready, bench, finalists, time_limit)

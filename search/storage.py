@@ -36,7 +36,7 @@ CLOSER = "archspec:closer"
 
 
 _UNFINISHED = re.compile(r"\.(.{1,40})-[a-z0-9_]{8}\.[a-z]+(-journal)?")
-"""Names of files that a process was writing (`archspec.files.replacing`, `_make_file`)."""
+"""Names of files that a process was writing (`archspec.files.replacing`, `make_file`)."""
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from archspec.errors import ArchspecError
-from archspec.search import on_ray
+from archspec.search import on_ray, ray_cluster
 from archspec.search.errors import MissingError
 from archspec.search.listener import Listener
 from archspec.search.searching import run
@@ -105,7 +105,7 @@ def test_what_cannot_be(given: dict[str, Any], message: str, tmp_path: Path) -> 
 @needs_ray
 def test_ray_address_of_the_environment_starts_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "local")
-    assert refused(lambda: on_ray.check("auto", URL, "cpu")) == ADDRESS.format("'local'")
+    assert refused(lambda: ray_cluster.check("auto", URL, "cpu")) == ADDRESS.format("'local'")
 
 
 @needs_ray
@@ -136,10 +136,10 @@ def test_nobody_is_there(tmp_path: Path) -> None:
 
 @needs_ray
 def test_somebody_is_there_who_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_ray, "ANSWERS", 0.2)
+    monkeypatch.setattr(ray_cluster, "ANSWERS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-        text = refused(lambda: on_ray.joined(address, Listener()).__enter__())
+        text = refused(lambda: ray_cluster.joined(address, Listener()).__enter__())
     assert text == f"--ray: no Ray cluster at {address}: it does not answer within 0.2 s{RUNS}"
 
 
@@ -267,8 +267,11 @@ def test_ctrl_c_and_the_same_call_goes_on(crew: Crew, cluster: Cluster) -> None:
     process, pids = two_at_work(crew, cluster)
     os.kill(process.pid, signal.SIGINT)
     crew.heard("stopping")
+    crew.let_through(2)
+    while process.is_alive():  # a worker may have begun another one before the word reached it
+        process.join(1.0)
+        crew.let_through(len(crew.log.of("began")) > len(crew.log.of("ended")))
     crew.open_gate()
-    process.join()
     kept = crew.complete()
     assert crew.log.of("error") == [
         (process.pid, f"interrupted with {len(kept)} of 12 trials done; no finished trial or epoch "
