@@ -40,8 +40,8 @@ COUNTS = (0, 1_000, 10_000)
 ALONE = 20
 """Trials of one worker alone, the first not counted: it looks at all trials for the first time."""
 MANY = (8, 32)
-"""So many workers at once, with all but none of the trials."""
-EACH = 4
+"""So many workers at once, where there are trials."""
+EACH = 2
 """Trials of each."""
 PACE = 15.0
 """Seconds that their trials last in the mean; exponentially distributed."""

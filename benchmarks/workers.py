@@ -37,8 +37,8 @@ WAITING: dict[Device, tuple[int, ...]] = {"cpu": (1, 2, 4, 8, 16), "cuda": ()}
 """So many workers wait."""
 TRAINING: dict[Device, tuple[int, ...]] = {"cpu": (1, 2), "cuda": (1, 2, 4, 8)}
 """So many workers train; on the CPU, each has one thread."""
-TRIALS = 24
-IMAGES: dict[Device, int] = {"cpu": 600, "cuda": 4000}
+TRIALS = 16
+IMAGES: dict[Device, int] = {"cpu": 600, "cuda": 2000}
 ROUNDS: dict[Device, int] = {"cpu": 3, "cuda": 1}
 SPACE, BUDGET = "smlpnet_cifar_space", "3.7MFLOPs"
 

@@ -29,9 +29,8 @@ POLL = 1.0
 
 def recovered(bench: Bench) -> list[int]:
     """Queue again what was cut; the numbers of the trials that were queued."""
-    finished(
-        bench.study
-    )  # the first look at thousands of trials takes seconds: nobody waits for it
+    # the first look at thousands of trials takes seconds: before the turn, nobody waits for it
+    finished(bench.study)
     with _turn(bench).taken():
         return _recovered(bench)
 
