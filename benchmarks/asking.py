@@ -40,7 +40,7 @@ COUNTS = (0, 1_000, 10_000)
 ALONE = 20
 """Trials of one worker alone, the first not counted: it looks at all trials for the first time."""
 MANY = (8, 32)
-"""So many workers at once, where there are trials."""
+"""So many workers at once, where there are the most trials."""
 EACH = 2
 """Trials of each."""
 PACE = 15.0
@@ -55,7 +55,7 @@ def run(device: Device) -> Iterator[Findings]:
     for database, url, folder in databases():
         for count in COUNTS:
             fill(url, folder, count)
-            for workers in (1, *(MANY if count else ())):
+            for workers in (1, *(MANY if count == COUNTS[-1] else ())):
                 found = alone(url, folder) if workers == 1 else together(url, folder, workers)
                 studies.append(about(database, count, workers, "tpe", found))
                 yield Findings(rows(studies), {"pace": PACE, "studies": studies})
@@ -66,10 +66,10 @@ def run(device: Device) -> Iterator[Findings]:
 
 def databases() -> Iterator[tuple[str, str, Path]]:
     """Empty ones: what they are, their URLs, and a folder for the study's files."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield "SQLite", f"sqlite:///{folder}/study.db", Path(folder)
     with tempfile.TemporaryDirectory() as folder, postgres.server() as server:
         yield "PostgreSQL", server.database(), Path(folder)
+    with tempfile.TemporaryDirectory() as folder:
+        yield "SQLite", f"sqlite:///{folder}/study.db", Path(folder)
 
 
 def about(

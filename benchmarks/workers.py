@@ -39,7 +39,7 @@ TRAINING: dict[Device, tuple[int, ...]] = {"cpu": (1, 2), "cuda": (1, 2, 4, 8)}
 """So many workers train; on the CPU, each has one thread."""
 TRIALS = 16
 IMAGES: dict[Device, int] = {"cpu": 600, "cuda": 2000}
-ROUNDS: dict[Device, int] = {"cpu": 3, "cuda": 1}
+ROUNDS: dict[Device, int] = {"cpu": 2, "cuda": 1}
 SPACE, BUDGET = "smlpnet_cifar_space", "3.7MFLOPs"
 
 
