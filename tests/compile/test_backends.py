@@ -126,7 +126,9 @@ def test_two_of_one_name_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tables_of_tried_kernels_stay_out_of_the_terminal(
     is_quiet: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    tried = torch._inductor.config.patch(max_autotune=True, freezing=True, fx_graph_cache=False)
+    tried = torch._inductor.config.patch(
+        max_autotune=True, freezing=True, force_disable_caches=True
+    )
     with exported.quiet() if is_quiet else contextlib.nullcontext(), tried, torch.no_grad():
         torch.compile(torch.nn.Linear(32, 16 if is_quiet else 24))(torch.rand(8, 32))
     assert ("AUTOTUNE" in capfd.readouterr().err) is not is_quiet
