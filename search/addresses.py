@@ -19,8 +19,9 @@ SUCH = "such as study.db (SQLite) or postgresql+psycopg://user@host/name"
 OPTION = "--storage"
 """What messages call a storage that cannot be read: nobody knows where a password is in it."""
 
-_NO_FILE = re.compile(r"[A-Za-z][A-Za-z0-9+]*:[^\\/].*@|.*\bpassword\s*=", re.DOTALL)
-"""`postgresql:me:secret@host/x`, `host=… password=…`: meant as an address, and not made a file."""
+_NO_FILE = re.compile(r"[A-Za-z][A-Za-z0-9+]+:.*@|[^\\/]*:[^\\/].*@|.*\bpassword\s*=", re.DOTALL)
+"""`postgresql:/me:secret@host/x`, `host=… password=…`: meant as an address, and not made a file.
+(`C:/a@b` is one: a drive has one letter.)"""
 _REST = re.compile(r"[\w+]+://(?:[^:/]*(?::[^@]*)?@)?(.*)", re.DOTALL)
 """What follows user and password, as SQLAlchemy divides a URL."""
 _SECRET = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)

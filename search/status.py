@@ -235,7 +235,8 @@ def _present(folder: Path) -> list[str]:
     found = [
         worker_at(folder, place) for place in places_in(folder) if is_held(lock_of(folder, place))
     ]
-    return [worker_at(folder), *found] if is_held(folder / LOCK) else found
+    # where there are others, the one without a place looks after them and tries no networks
+    return found or ([worker_at(folder)] if is_held(folder / LOCK) else [])
 
 
 def _state(

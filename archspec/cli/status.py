@@ -35,7 +35,8 @@ def status(
     storage: StorageOption = None,
     folder: FolderOption = Path("runs"),
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Look again every 5 seconds, until Ctrl-C.")
+        bool,
+        typer.Option("--watch", "-w", help="Look again every 5 seconds, until it ends or Ctrl-C."),
     ] = False,
     json_: JsonOption = False,
 ) -> None:
@@ -84,7 +85,10 @@ def _watch(look: Callable[[], Status]) -> None:
     with Live(console=console(), auto_refresh=False) as live:
         while True:
             try:
-                live.update(_drawn(look()), refresh=True)
+                found = look()
+                live.update(_drawn(found), refresh=True)
+                if found.winner is not None and not found.workers:
+                    return
             except ArchspecError as error:  # the database is away for a while
                 live.update(Text(f"error: {error}"), refresh=True)
             time.sleep(EVERY)

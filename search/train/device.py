@@ -152,6 +152,8 @@ def repeatable() -> Iterator[None]:
         memory.fill_uninitialized_memory = False  # it costs a pass over memory
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*deterministic")
+            # of gradients whose memory is channels-last, among several devices
+            warnings.filterwarnings("ignore", message="Grad strides do not match")
             yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before

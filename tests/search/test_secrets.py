@@ -75,11 +75,18 @@ def test_a_database_out_of_reach(storage: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "storage", ["postgresql:me:s3cr3t@host/x", "host=h user=me password=s3cr3t"]
+    "storage",
+    [
+        "postgresql:me:s3cr3t@host/x",
+        "postgresql:/me:s3cr3t@host/x",
+        "me:s3cr3t@host/x",
+        "host=h user=me password=s3cr3t",
+    ],
 )
 def test_what_is_meant_as_an_address_becomes_no_file(storage: str, tmp_path: Path) -> None:
     assert refused(lambda: url_of(storage, tmp_path)) == NO_URL
-    assert url_of("runs/host.db", tmp_path) == "sqlite:///runs/host.db"
+    for path in ("runs/host.db", "C:/a@b/host.db", "me@home/a:b.db"):
+        assert url_of(path, tmp_path) == f"sqlite:///{path}"
 
 
 def test_a_file_s_path_without_options() -> None:

@@ -322,6 +322,9 @@ def test_what_the_command_prints(tmp_path: Path) -> None:
     assert facts["study"] == "study"
     by_option = run("--study", "study", "--runs", str(tmp_path), "--json").stdout
     assert json.loads(by_option) == facts
+    watched = run(str(tmp_path / "study"), "--watch")  # ends by itself, since the search has
+    assert watched.exit_code == 0
+    assert "winner" in watched.stdout
 
 
 @pytest.mark.parametrize(
